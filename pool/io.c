@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a transfer
+ *
+ *     submit     the buffer goes to KERNEL and stays there over all the pieces
+ *     issue      what is still to be moved is one operation of the ring
+ *     piece_done short: issue the rest. EINTR: the same again. EAGAIN: the same again, but by a
+ *                kernel worker, that may wait for what there was none of, instead of this thread
+ *                asking in a circle.
+ *     finish     the buffer goes where the kind of the transfer says; then the caller is told
+ *
+ * An error after some bytes have moved is not the result, as with read(2): the caller has the
+ * bytes.
+ */
+#include "io.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/uio.h>
+
+#include "pool_internal.h"
+
+/* EAGAIN in a row without a byte moved that are taken for passing. A blocking attempt that is
+ * answered so again and again has something else to say. */
+#define AGAIN_MAX 64
+
+enum kind { READ, WRITE, WRITE_KEEP };
+
+static struct pool_io *io_of(struct ring_op *op)
+{
+	return (struct pool_io *)((char *)op - offsetof(struct pool_io, op));
+}
+
+static struct ring *ring_of(const struct pool_io *io)
+{
+	return pool_ring(pool_buffer_pool(io->buffer));
+}
+
+static void finish(struct pool_io *io)
+{
+	struct pool_buffer *buffer = io->buffer;
+	ssize_t result = io->moved ? (ssize_t)io->moved : io->error;
+
+	if (io->kind == WRITE) {
+		io->buffer = NULL;
+		pool_buffer_consumed(buffer);
+	} else {
+		pool_buffer_from_kernel(buffer);
+	}
+	io->done(io, result);
+}
+
+static void issue(struct pool_io *io)
+{
+	struct ring *ring = ring_of(io);
+	bool plain = ring_is_plain(ring);
+	struct ring_rw rw = {
+		.fd = io->fd,
+		.data = (char *)pool_buffer_data(io->buffer) + io->buffer_offset + io->moved,
+		.length = (unsigned)(io->length - io->moved),
+		.offset = io->offset + io->moved,
+		.rw_flags = io->rw_flags,
+		.personality = io->personality,
+		.fixed = io->fixed,
+		.async = io->again > 0,
+	};
+
+	if (plain)
+		pool_buffer_open(io->buffer);
+	if (io->kind == READ)
+		ring_submit_read(ring, &io->op, &rw);
+	else
+		ring_submit_write(ring, &io->op, &rw);
+	if (plain)
+		pool_buffer_shut(io->buffer);
+}
+
+/* Whether an attempt that moved nothing is to be made again. With RWF_NOWAIT, EAGAIN is the answer.
+ */
+static bool try_again(struct pool_io *io, int error)
+{
+	if (error == -EINTR)
+		return true;
+	return error == -EAGAIN && !(io->rw_flags & RWF_NOWAIT) && io->again++ < AGAIN_MAX;
+}
+
+/* Whether nothing more is to be had after a piece of that many bytes. */
+static bool is_complete(const struct pool_io *io, int piece)
+{
+	if (piece == 0 || io->moved == io->length)
+		return true;
+	return io->kind == READ && io->size_hint && io->offset + io->moved == io->size_hint;
+}
+
+/* Whether resuming a short read met EINVAL: O_DIRECT at an end of file that is not aligned. The
+ * end, and no error. */
+static bool is_unaligned_end(const struct pool_io *io, int error)
+{
+	return io->kind == READ && io->moved && error == -EINVAL;
+}
+
+static void piece_done(struct ring_op *op, int result)
+{
+	struct pool_io *io = io_of(op);
+
+	if (result < 0 && try_again(io, result)) {
+		issue(io);
+		return;
+	}
+	if (result < 0) {
+		io->error = is_unaligned_end(io, result) ? 0 : result;
+		finish(io);
+		return;
+	}
+	io->moved += (size_t)result;
+	io->again = 0;
+	if (is_complete(io, result))
+		finish(io);
+	else
+		issue(io);
+}
+
+static void submit(struct pool_io *io, enum kind kind)
+{
+	struct pool *pool = pool_buffer_pool(io->buffer);
+
+	assert(io->buffer_offset <= pool_buffer_size(pool));
+	assert(io->length <= pool_buffer_size(pool) - io->buffer_offset);
+	io->kind = kind;
+	io->moved = 0;
+	io->again = 0;
+	io->error = 0;
+	io->fixed = pool_is_registered(pool);
+	io->op.done = piece_done;
+	pool_buffer_to_kernel(io->buffer);
+	if (io->length)
+		issue(io);
+	else
+		ring_defer(pool_ring(pool), &io->op, 0);
+}
+
+void pool_read_fixed(struct pool_io *io)
+{
+	submit(io, READ);
+}
+
+void pool_write_fixed(struct pool_io *io)
+{
+	submit(io, WRITE);
+}
+
+void pool_write_fixed_keep(struct pool_io *io)
+{
+	submit(io, WRITE_KEEP);
+}
