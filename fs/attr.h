@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_ATTR_H
+#define FS_ATTR_H
+
+/* struct statx to the wire, and the cache times that go with it. */
+
+#include <sys/stat.h>
+
+#include "fuse_kernel.h"
+
+struct fs;
+struct request;
+
+#define ATTR_STATX_MASK (STATX_BASIC_STATS)
+
+/* statx(2) of what fd (also O_PATH) stands for. Returns 0 or -errno. */
+int attr_get(int fd, struct statx *ret_stx);
+
+/* A cache time as the wire has it. */
+void attr_timeout(double seconds, uint64_t *ret_sec, uint32_t *ret_nsec);
+
+void attr_fill(const struct statx *stx, struct fuse_attr *ret_attr);
+void attr_fill_out(const struct fs *fs, const struct statx *stx, struct fuse_attr_out *ret_out);
+
+/* The reply to LOOKUP and its like, for an inode that was counted by inode_lookup(). */
+void attr_fill_entry(const struct fs *fs, const struct statx *stx, uint64_t nodeid,
+		     uint64_t generation, struct fuse_entry_out *ret_entry);
+
+#endif

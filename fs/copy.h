@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_COPY_H
+#define FS_COPY_H
+
+/*
+ * copy_file_range(2). A small copy is made on the worker that got the request, with its own
+ * buffers; a large one goes to a copier: a thread with a ring and a pool of its own, so that no
+ * other request waits for it. See copy.c.
+ */
+
+#include <stdio.h>
+
+struct copier;
+struct fs;
+
+/* Starts the threads that fs->options asks for (they may start lazily). Returns 0 or -errno. */
+int copier_start(struct fs *fs, struct copier **ret_copier);
+
+/* Ends copies in flight with what they have, answers those that wait with -EINTR, joins the
+ * threads. NULL is allowed. */
+void copier_stop(struct copier *copier);
+
+/* Writes a line for each copy in flight. */
+void copier_print(struct copier *copier, FILE *out);
+
+#endif

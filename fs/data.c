@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * READ and WRITE: the bytes of a file.
+ *
+ *     READ    READ_FIXED fills the request's own payload buffer, and the reply is sent from it
+ *     WRITE   the data arrived in the request's payload buffer; WRITE_FIXED consumes it
+ *
+ * The handlers submit to the worker's ring and return; the completions reply. A reference to the
+ * handle lives from the submit to the completion: a RELEASE that comes meanwhile closes nothing
+ * under the kernel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fs.h"
+#include "ops.h"
+#include "worker.h"
+
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x00000010
+#endif
+
+static struct request *request_of_io(struct pool_io *io)
+{
+	return (struct request *)((char *)io - offsetof(struct request, io));
+}
+
+static struct request *request_of_op(struct ring_op *op)
+{
+	return (struct request *)((char *)op - offsetof(struct request, op));
+}
+
+static struct handle *take_handle(struct request *request)
+{
+	struct handle *handle = request->handle;
+
+	request->handle = NULL;
+	return handle;
+}
+
+static void read_done(struct pool_io *io, ssize_t result)
+{
+	struct request *request = request_of_io(io);
+	struct handle *handle = take_handle(request);
+
+	handle_put(handle);
+	if (result < 0) {
+		request_reply_error(request, (int)result);
+		return;
+	}
+	stats_add(&request->fs->stats.read_bytes[io->fixed ? STATS_FIXED : STATS_PLAIN],
+		  (uint64_t)result);
+	request_reply_payload(request, (size_t)result);
+}
+
+void op_read(struct request *request)
+{
+	const struct fuse_read_in *in = request->argument;
+	size_t room = request_payload_size(request);
+
+	request->handle = handle_get(request->fs->handles, in->fh, HANDLE_FILE);
+	if (!request->handle) {
+		request_reply_error(request, -EBADF);
+		return;
+	}
+	request->io = (struct pool_io){
+		.done = read_done,
+		.buffer = request->buffer,
+		.fd = request->handle->fd,
+		.offset = in->offset,
+		.length = in->size < room ? in->size : room,
+	};
+	pool_read_fixed(&request->io);
+}
+
+static void write_done(struct pool_io *io, ssize_t result)
+{
+	struct request *request = request_of_io(io);
+	struct handle *handle = take_handle(request);
+
+	handle_put(handle);
+	if (result < 0) {
+		request_reply_error(request, (int)result);
+		return;
+	}
+	stats_add(&request->fs->stats.write_bytes[io->fixed ? STATS_FIXED : STATS_PLAIN],
+		  (uint64_t)result);
+	request->out.write = (struct fuse_write_out){ .size = (uint32_t)result };
+	request_reply_out(request, sizeof(request->out.write));
+}
+
+/*
+ * A WRITE that must clear set-uid bits goes out without CAP_FSETID: by the personality, or, where
+ * it is done on the spot, by the thread itself.
+ */
+static void submit_write(struct request *request, bool kill_suid)
+{
+	struct worker *worker = request->worker;
+	bool drop = kill_suid && !worker->personality_no_fsetid;
+
+	if (kill_suid)
+		request->io.personality = worker->personality_no_fsetid;
+	if (drop)
+		cred_drop_fsetid(&worker->cred);
+	pool_write_fixed(&request->io);
+	if (drop)
+		cred_raise_fsetid(&worker->cred);
+}
+
+void op_write(struct request *request)
+{
+	const struct fuse_write_in *in = request->argument;
+	bool from_cache = in->write_flags & FUSE_WRITE_CACHE;
+	struct handle *handle;
+
+	if (in->size > request->value_size) {
+		request_reply_error(request, -EINVAL);
+		return;
+	}
+	handle = handle_get(request->fs->handles, in->fh, HANDLE_FILE);
+	if (!handle) {
+		request_reply_error(request, -EBADF);
+		return;
+	}
+	request->handle = handle;
+	request->io = (struct pool_io){
+		.done = write_done,
+		.buffer = request->buffer,
+		.buffer_offset = (size_t)((const char *)request->value -
+					  (const char *)request_payload(request)),
+		/*
+		 * The page cache writes back through whatever open file it finds, whole pages and a
+		 * last partial one, at offsets it knows: neither O_DIRECT nor O_APPEND of that file
+		 * may apply.
+		 */
+		.fd = from_cache ? handle_buffered_fd(handle) : handle->fd,
+		.offset = in->offset,
+		.length = in->size,
+		/* The flags of the moment, so that fcntl(F_SETFL) counts; the offset is then the
+		   backing file's end. */
+		.rw_flags = !from_cache && (in->flags & O_APPEND) ? RWF_APPEND : 0,
+	};
+	request->buffer = NULL; /* the write consumes it */
+	submit_write(request, in->write_flags & FUSE_WRITE_KILL_SUIDGID);
+}
+
+static void op_done(struct ring_op *op, int result)
+{
+	struct request *request = request_of_op(op);
+	struct handle *handle = take_handle(request);
+
+	handle_put(handle);
+	request_reply_error(request, result < 0 ? result : 0);
+}
+
+/* Takes the handle for an operation on the ring that ends in op_done(). */
+static bool start_op(struct request *request, uint64_t fh)
+{
+	request->handle = handle_get(request->fs->handles, fh, HANDLE_FILE);
+	if (!request->handle) {
+		request_reply_error(request, -EBADF);
+		return false;
+	}
+	request->op.done = op_done;
+	return true;
+}
+
+void op_fsync(struct request *request)
+{
+	const struct fuse_fsync_in *in = request->argument;
+
+	if (start_op(request, in->fh))
+		ring_submit_fsync(request->worker->ring, &request->op, request->handle->fd,
+				  in->fsync_flags & FUSE_FSYNC_FDATASYNC);
+}
+
+void op_fallocate(struct request *request)
+{
+	const struct fuse_fallocate_in *in = request->argument;
+
+	if (start_op(request, in->fh))
+		ring_submit_fallocate(request->worker->ring, &request->op, request->handle->fd,
+				      (int)in->mode, in->offset, in->length);
+}
+
+/* The kernel sends it to virtiofs only (Linux 5.14), but it costs nothing to be right. */
+void op_syncfs(struct request *request)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	CLEANUP_FD int fd = -1;
+	int err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+
+	if (!err) {
+		fd = inode_open(request->fs->inodes, &ref, O_RDONLY | O_NONBLOCK);
+		err = fd < 0 ? fd : 0;
+	}
+	if (!err && syncfs(fd))
+		err = -errno;
+	inode_ref_put(&ref);
+	request_reply_error(request, err);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_FUSE_KERNEL_H
+#define FS_FUSE_KERNEL_H
+
+/*
+ * <linux/fuse.h>, and the few definitions of later protocol versions that zcfs uses and older
+ * headers lack. What the running kernel understands is settled by INIT, never by the headers that
+ * happened to be installed. Source: Linux 6.18, include/uapi/linux/fuse.h (protocol 7.45).
+ */
+
+#include <linux/fuse.h>
+#include <stdint.h>
+
+/* The newest protocol that zcfs speaks. */
+#define FUSE_PROTOCOL_MINOR 45
+
+#if FUSE_KERNEL_MINOR_VERSION < 39
+#define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
+#define FUSE_STATX		  52
+
+struct fuse_sx_time {
+	int64_t tv_sec;
+	uint32_t tv_nsec;
+	int32_t __reserved;
+};
+
+struct fuse_statx {
+	uint32_t mask;
+	uint32_t blksize;
+	uint64_t attributes;
+	uint32_t nlink;
+	uint32_t uid;
+	uint32_t gid;
+	uint16_t mode;
+	uint16_t __spare0[1];
+	uint64_t ino;
+	uint64_t size;
+	uint64_t blocks;
+	uint64_t attributes_mask;
+	struct fuse_sx_time atime;
+	struct fuse_sx_time btime;
+	struct fuse_sx_time ctime;
+	struct fuse_sx_time mtime;
+	uint32_t rdev_major;
+	uint32_t rdev_minor;
+	uint32_t dev_major;
+	uint32_t dev_minor;
+	uint64_t __spare2[14];
+};
+
+struct fuse_statx_in {
+	uint32_t getattr_flags;
+	uint32_t reserved;
+	uint64_t fh;
+	uint32_t sx_flags;
+	uint32_t sx_mask;
+};
+
+struct fuse_statx_out {
+	uint64_t attr_valid;
+	uint32_t attr_valid_nsec;
+	uint32_t flags;
+	uint64_t spare[2];
+	struct fuse_statx stat;
+};
+#endif
+
+#if FUSE_KERNEL_MINOR_VERSION < 40
+#define FUSE_PASSTHROUGH (1ULL << 37)
+#endif
+
+#if FUSE_KERNEL_MINOR_VERSION < 42
+#define FUSE_OVER_IO_URING (1ULL << 41)
+#endif
+
+#if FUSE_KERNEL_MINOR_VERSION < 45
+#define FUSE_COPY_FILE_RANGE_64 53
+#define FUSE_NOTIFY_PRUNE	9
+
+struct fuse_copy_file_range_out {
+	uint64_t bytes_copied;
+};
+
+struct fuse_notify_prune_out {
+	uint32_t count;
+	uint32_t padding;
+	uint64_t spare;
+};
+#endif
+
+#endif

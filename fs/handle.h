@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_HANDLE_H
+#define FS_HANDLE_H
+
+/*
+ * Open files and directories: what the kernel's fh numbers stand for. A number holds an index and a
+ * generation, so one that was never given, or was released, is refused (-EBADF) and not followed.
+ *
+ * Thread: any. A handle got by handle_get() stays whole until handle_put(), also when a RELEASE
+ * comes meanwhile: its descriptor is closed with the last reference.
+ */
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fs;
+struct handle_table;
+struct inode;
+
+enum handle_kind {
+	HANDLE_FILE,
+	HANDLE_DIR,
+	HANDLE_CONTROL, /* a snapshot of a file in the control directory */
+};
+
+struct handle {
+	enum handle_kind kind;
+	struct inode *inode; /* held, see inode_hold(); NULL for HANDLE_CONTROL */
+	int fd; /* of the backing file, -1 for HANDLE_CONTROL */
+	int flags; /* of open(2), as the backing file was opened */
+
+	/* HANDLE_FILE opened O_DIRECT: the same file without it, for what the page cache writes
+	 * back; -1 until needed. */
+	_Atomic int buffered_fd;
+
+	/* HANDLE_DIR: lock serialises the readers of one descriptor; entries read but not yet
+	 * delivered. See dir.c. */
+	pthread_mutex_t lock;
+	char *dirents;
+	size_t dirents_size; /* bytes in dirents */
+	size_t dirents_next; /* bytes of them delivered */
+	int64_t position; /* d_off after the last delivered entry */
+
+	/* HANDLE_CONTROL */
+	char *text;
+	size_t text_size;
+
+	/* The table's. */
+	struct fs *fs;
+	unsigned users;
+	uint64_t id;
+};
+
+int handle_table_new(struct fs *fs, struct handle_table **ret_table);
+void handle_table_free(
+	struct handle_table *table); /* closes what is still open: the kernel is gone */
+
+/*
+ * Adds a handle with one reference, the kernel's, given back by handle_release(). Takes fd over,
+ * holds inode. Returns 0 and the handle, whose id is the fh for the kernel, or -ENOMEM (fd is then
+ * still the caller's).
+ */
+int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
+	       int flags, struct handle **ret_handle);
+
+/* A reference to the handle of that number and kind, or NULL. */
+struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind);
+void handle_put(struct handle *handle);
+static inline void handle_put_cleanup(struct handle **handle)
+{
+	if (*handle)
+		handle_put(*handle);
+}
+#define CLEANUP_HANDLE __attribute__((cleanup(handle_put_cleanup)))
+
+/* The kernel's RELEASE: the number is void from here on. Unknown numbers are ignored. */
+void handle_release(struct handle_table *table, uint64_t fh, enum handle_kind kind);
+
+/*
+ * A descriptor of the same file without O_DIRECT, for data whose offset and length nobody aligned;
+ * handle->fd where that is what it is, or where it cannot be had. It lives as long as the handle.
+ */
+int handle_buffered_fd(struct handle *handle);
+
+uint64_t handle_count(struct handle_table *table);
+
+#endif

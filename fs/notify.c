@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "notify.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include "attr.h"
+#include "cleanup.h"
+#include "fs.h"
+#include "fuse_kernel.h"
+#include "inode.h"
+#include "log.h"
+
+/* The kernel tells a notification from a reply by unique == 0; error then holds the code. */
+static int notify(struct fs *fs, int code, struct iovec *parts, int count)
+{
+	struct fuse_out_header header = { .len = sizeof(header), .error = code, .unique = 0 };
+
+	for (int i = 1; i < count; i++)
+		header.len += (uint32_t)parts[i].iov_len;
+	parts[0] = (struct iovec){ &header, sizeof(header) };
+	return writev(fs->device_fd, parts, count) < 0 ? -errno : 0;
+}
+
+static int prune(struct fs *fs, const uint64_t *nodeids, unsigned count)
+{
+	struct fuse_notify_prune_out out = { .count = count };
+	struct iovec parts[3] = {
+		[1] = { &out, sizeof(out) },
+		[2] = { (void *)(uintptr_t)nodeids, count * sizeof(*nodeids) },
+	};
+
+	return notify(fs, FUSE_NOTIFY_PRUNE, parts, 3);
+}
+
+/*
+ * The path that /proc shows for a descriptor is used as a hint only: a wrong one costs the kernel a
+ * name that it looks up again, nothing else.
+ */
+static int invalidate_entry(struct fs *fs, uint64_t nodeid)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	struct fuse_notify_inval_entry_out out = { 0 };
+	CLEANUP_FD int parent_fd = -1;
+	char path[PATH_MAX];
+	struct statx stx;
+	ssize_t length;
+	char *name;
+	int err;
+
+	err = inode_ref_get(fs->inodes, nodeid, &ref);
+	if (err)
+		return err;
+	length = readlink(fs_proc_path(ref.fd).text, path, sizeof(path) - 1);
+	if (length <= 0)
+		return -ENOENT;
+	path[length] = '\0';
+	name = strrchr(path, '/');
+	if (!name || name == path)
+		return -ENOENT;
+	*name++ = '\0';
+	parent_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (parent_fd < 0)
+		return -errno;
+	err = attr_get(parent_fd, &stx);
+	if (err)
+		return err;
+	out.parent = inode_find(fs->inodes, &stx);
+	out.namelen = (uint32_t)strlen(name);
+	inode_ref_put(&ref); /* or the FORGET would not free it */
+
+	struct iovec parts[3] = {
+		[1] = { &out, sizeof(out) },
+		[2] = { name, out.namelen + 1 },
+	};
+	return out.parent ? notify(fs, FUSE_NOTIFY_INVAL_ENTRY, parts, 3) : -ENOENT;
+}
+
+void notify_forget(struct fs *fs, const uint64_t *nodeids, unsigned count)
+{
+	if (fs->device_fd < 0 || !atomic_load(&fs->connection.initialised))
+		return;
+	if (fs->connection.minor >= 45) {
+		int err = prune(fs, nodeids, count);
+
+		if (err != -EINVAL && err != -ENOSYS) {
+			log_debug("asked the kernel to forget %u inodes: %s", count,
+				  strerror(-err));
+			return;
+		}
+	}
+	for (unsigned i = 0; i < count; i++)
+		invalidate_entry(fs, nodeids[i]);
+}

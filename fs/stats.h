@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_STATS_H
+#define FS_STATS_H
+
+/*
+ * Counters of one mount, shown in .zcfs/stats. Thread: any; each is a relaxed atomic, exact by
+ * itself.
+ */
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* How a byte of READ, WRITE or COPY_FILE_RANGE travelled. */
+enum stats_path {
+	STATS_FIXED, /* READ_FIXED or WRITE_FIXED, in a registered buffer */
+	STATS_PLAIN, /* anything else through a pool buffer */
+	STATS_HOLE, /* copies only: nothing had to travel */
+	STATS_PATHS,
+};
+
+#define STATS_OPERATIONS 64 /* above the largest opcode that zcfs knows */
+
+struct stats {
+	_Atomic uint64_t requests[STATS_OPERATIONS]; /* by opcode */
+	_Atomic uint64_t read_bytes[STATS_PATHS];
+	_Atomic uint64_t write_bytes[STATS_PATHS];
+	_Atomic uint64_t copy_bytes[STATS_PATHS];
+	_Atomic uint64_t copy_requests;
+};
+
+static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t stats_read(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+#endif

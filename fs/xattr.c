@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes, by the path /proc/self/fd/NNN: the f* calls refuse O_PATH descriptors, and
+ * the magic link leads to the inode itself, so that a symbolic link's own attributes are meant. The
+ * name in a request lies where the value of the reply goes, and is copied first.
+ *
+ * What needs a capability (trusted.*, security.*) the kernel has checked at the mount, for the
+ * caller; here it takes the daemon's own.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/limits.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "fs.h"
+#include "ops.h"
+#include "request.h"
+#include "worker.h"
+
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* Without FUSE_SETXATTR_EXT the struct ends before setxattr_flags. */
+static bool kills_sgid(const struct fs *fs, const struct fuse_setxattr_in *in)
+{
+	return (fs->connection.taken & FUSE_SETXATTR_EXT) &&
+	       (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
+}
+
+static int set_value(const struct request *request, const struct fuse_setxattr_in *in,
+		     const struct inode_ref *ref)
+{
+	if (setxattr(fs_proc_path(ref->fd).text, request->name[0], request->value, in->size,
+		     (int)in->flags) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Setting an access ACL takes S_ISGID off a file when the caller neither is in its group nor has
+ * CAP_FSETID: then the kernel sets the flag. The backing filesystem does it by itself when it sees
+ * somebody like that.
+ */
+static int set_value_killing(struct request *request, const struct fuse_setxattr_in *in,
+			     const struct inode_ref *ref)
+{
+	struct cred *cred = &request->worker->cred;
+	int err = cred_assume(cred, &request->in, cred->umask);
+
+	if (err)
+		return err;
+	cred_drop_fsetid(cred);
+	err = set_value(request, in, ref);
+	cred_raise_fsetid(cred);
+	cred_restore(cred);
+	return err;
+}
+
+static int xattr_set(struct request *request, const struct fuse_setxattr_in *in)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	int err;
+
+	if (request->value_size != in->size)
+		return -EINVAL;
+	err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+	if (err)
+		return err;
+	if (kills_sgid(request->fs, in))
+		return set_value_killing(request, in, &ref);
+	return set_value(request, in, &ref);
+}
+
+void op_setxattr(struct request *request)
+{
+	request_reply_error(request, xattr_set(request, request->argument));
+}
+
+/* size bytes in the payload, or only their number when the caller had no room and asks for that. */
+static void reply_bytes(struct request *request, ssize_t size, uint32_t room)
+{
+	if (size < 0) {
+		request_reply_error(request, (int)size);
+	} else if (room) {
+		request_reply_payload(request, (size_t)size);
+	} else {
+		request->out.getxattr = (struct fuse_getxattr_out){ .size = (uint32_t)size };
+		request_reply_out(request, sizeof(request->out.getxattr));
+	}
+}
+
+/*
+ * The kernel asks for ACLs to check permissions (FUSE_POSIX_ACL), and takes EOPNOTSUPP for a
+ * failure of that check: everybody but the owner would be refused. A backing filesystem without
+ * ACLs has none on this file.
+ */
+static bool is_absent_acl(const struct fs *fs, const char *name, int err)
+{
+	return err == -EOPNOTSUPP && (fs->connection.taken & FUSE_POSIX_ACL) &&
+	       has_prefix(name, "system.posix_acl_");
+}
+
+/* It is not the caller's room that is too small, but ours (a buffer_size below 64 KiB): a larger
+ * one would not help him, see getxattr(2) on E2BIG. */
+static int too_big(int err)
+{
+	return err == -ERANGE ? -E2BIG : err;
+}
+
+/* Returns the size of the value, which is then in the payload unless room is 0, or -errno. */
+static ssize_t xattr_get(struct request *request, uint32_t room)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	char name[XATTR_NAME_MAX + 1];
+	size_t length = strlen(request->name[0]);
+	const size_t most = request_payload_size(request);
+	ssize_t size;
+	int err;
+
+	if (length > XATTR_NAME_MAX)
+		return -ERANGE;
+	memcpy(name, request->name[0], length + 1);
+	err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+	if (err)
+		return err;
+	size = getxattr(fs_proc_path(ref.fd).text, name, request_payload(request),
+			room < most ? room : most);
+	if (size >= 0)
+		return size;
+	err = -errno;
+	if (is_absent_acl(request->fs, name, err))
+		return -ENODATA;
+	return room > most ? too_big(err) : err;
+}
+
+void op_getxattr(struct request *request)
+{
+	const uint32_t room = ((const struct fuse_getxattr_in *)request->argument)->size;
+
+	reply_bytes(request, xattr_get(request, room), room);
+}
+
+/* Takes the names of trusted.* out of a list, as the kernel does for who may not read them. Returns
+ * the size of what is left. */
+static size_t remove_trusted(char *list, size_t size)
+{
+	size_t kept = 0;
+
+	for (size_t next = 0; next < size;) {
+		size_t length = strlen(list + next) + 1;
+
+		if (!has_prefix(list + next, "trusted.")) {
+			memmove(list + kept, list + next, length);
+			kept += length;
+		}
+		next += length;
+	}
+	return kept;
+}
+
+/*
+ * The list is always read whole, as what the caller may see of it is known only then. A daemon with
+ * CAP_SYS_ADMIN is shown trusted.*; whether the caller has that capability is not known here, only
+ * who he is.
+ */
+static ssize_t xattr_list(struct request *request, uint32_t room)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	ssize_t size;
+	int err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+
+	if (err)
+		return err;
+	size = listxattr(fs_proc_path(ref.fd).text, request_payload(request),
+			 request_payload_size(request));
+	if (size < 0)
+		return too_big(-errno);
+	if (request->in.uid != 0)
+		size = (ssize_t)remove_trusted(request_payload(request), (size_t)size);
+	return room && (size_t)size > room ? -ERANGE : size;
+}
+
+void op_listxattr(struct request *request)
+{
+	const uint32_t room = ((const struct fuse_getxattr_in *)request->argument)->size;
+
+	reply_bytes(request, xattr_list(request, room), room);
+}
+
+static int xattr_remove(const struct request *request)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	int err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+
+	if (err)
+		return err;
+	return removexattr(fs_proc_path(ref.fd).text, request->name[0]) < 0 ? -errno : 0;
+}
+
+void op_removexattr(struct request *request)
+{
+	request_reply_error(request, xattr_remove(request));
+}
