@@ -47,8 +47,8 @@ void cred_restore(struct cred *cred);
 
 /*
  * Takes CAP_FSETID off the thread, so that the backing filesystem clears set-uid and set-gid bits
- * and file capabilities as for an ordinary writer, and puts it back. Needed where no io_uring
- * personality can do it. No-ops for an ordinary user.
+ * as for an ordinary writer, and puts it back. (File capabilities go whoever writes.) Needed where
+ * no io_uring personality can do it. No-ops for an ordinary user.
  */
 void cred_drop_fsetid(struct cred *cred);
 void cred_raise_fsetid(struct cred *cred);

@@ -150,21 +150,34 @@ static int open_backing(struct fs *fs, const struct inode_ref *ref, int *flags, 
 	return fd;
 }
 
-/* O_TRUNC takes set-uid bits off when the caller is one whose writes do
- * (FUSE_HANDLE_KILLPRIV_V2). */
+/*
+ * O_TRUNC takes set-uid and set-gid bits off when the caller is one whose writes do
+ * (FUSE_HANDLE_KILLPRIV_V2): the file is then opened as the caller, because who is in its group
+ * keeps set-gid.
+ */
+static int open_killing(struct request *request, const struct inode_ref *ref, int *flags,
+			int asked_mode)
+{
+	struct cred *cred = &request->worker->cred;
+	int fd = cred_assume(cred, &request->in, cred->umask);
+
+	if (fd)
+		return fd;
+	cred_drop_fsetid(cred);
+	fd = open_backing(request->fs, ref, flags, asked_mode);
+	cred_raise_fsetid(cred);
+	cred_restore(cred);
+	return fd;
+}
+
 static int open_for(struct request *request, const struct inode_ref *ref, int *flags,
 		    uint32_t asked_flags, uint32_t open_flags)
 {
-	const bool kill = (*flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID);
-	struct cred *cred = &request->worker->cred;
-	int fd;
+	int asked_mode = (int)asked_flags & O_ACCMODE;
 
-	if (kill)
-		cred_drop_fsetid(cred);
-	fd = open_backing(request->fs, ref, flags, (int)asked_flags & O_ACCMODE);
-	if (kill)
-		cred_raise_fsetid(cred);
-	return fd;
+	if ((*flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID))
+		return open_killing(request, ref, flags, asked_mode);
+	return open_backing(request->fs, ref, flags, asked_mode);
 }
 
 /* Makes the handle of an open file, and the reply. Takes fd over, also on error. */

@@ -18,6 +18,7 @@
  * third not for anything.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -67,6 +68,21 @@ enum event {
 	EVENT_DETACHED,
 	EVENT_TIMEOUT,
 };
+
+/* Whoever starts us may have closed the first three descriptors. No file may get their numbers:
+ * what is printed would land in it, and detaching would replace it. */
+static int occupy_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
 
 static void raise_open_files(void)
 {
@@ -281,8 +297,9 @@ static bool is_queued(const struct zcfs *zcfs)
 }
 
 /*
- * Since Linux 6.16 syncfs(2) of a FUSE filesystem does not wait for the WRITE requests that it
- * caused, and before it waited only for their start: workers are to stop when none is left.
+ * syncfs(2) of a FUSE filesystem sends WRITE requests but does not wait for their answers (Linux
+ * fs/fuse/inode.c, fuse_sync_fs(), and since 6.16 fs/fs-writeback.c, wait_sb_inodes()): workers are
+ * to stop when none is left.
  */
 static enum event drain(const struct zcfs *zcfs)
 {
@@ -393,8 +410,10 @@ int main(int argc, char **argv)
 		.ended_fd = -1,
 		.signal_fd = -1,
 	};
-	int code = options_parse(&zcfs.options, argc, argv);
+	int code = EXIT_SETUP;
 
+	if (!occupy_standard_fds())
+		code = options_parse(&zcfs.options, argc, argv);
 	if (code < 0)
 		code = run(&zcfs);
 	fini(&zcfs);

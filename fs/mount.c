@@ -22,7 +22,20 @@
 #include "log.h"
 #include "options.h"
 
+#if defined(__has_feature) && !defined(__SANITIZE_ADDRESS__)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ /* gcc defines it by itself */
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_disable() ((void)0)
+#define __lsan_enable()	 ((void)0)
+#endif
+
 #define DEVICE		 "/dev/fuse"
+#define MOUNTINFO	 "/proc/self/mountinfo"
 #define PROBE_TIMEOUT_MS 1000
 
 /* One line of /proc/self/mountinfo, see proc(5). The strings lie in line. */
@@ -95,7 +108,7 @@ static bool mountinfo_parse(struct mountinfo *info)
 static int mountinfo_find(int id, struct mountinfo *ret_info, dev_t device, unsigned *ret_count)
 {
 	struct mountinfo info = { .line = NULL };
-	FILE *file = fopen("/proc/self/mountinfo", "re");
+	FILE *file = fopen(MOUNTINFO, "re");
 	size_t room = 0;
 	int err = -ENOENT;
 
@@ -251,15 +264,8 @@ static int check_covered(const struct mount *mount)
 {
 	CLEANUP_MOUNTINFO struct mountinfo info = { .line = NULL };
 	const char *path = mount->mountpoint;
-	int err = mounted_at(path, mount->covered_fd, &info);
 
-	if (err == -ENOENT)
-		return -1;
-	if (err) {
-		log_error("/proc/self/mountinfo: %s (is /proc mounted?)", strerror(-err));
-		return EXIT_SETUP;
-	}
-	if (strncmp(info.type, "fuse", 4))
+	if (mounted_at(path, mount->covered_fd, &info) || strncmp(info.type, "fuse", 4))
 		return -1;
 	if (is_dead(mount->covered_fd)) {
 		log_error("a filesystem whose daemon died is still mounted on %s: run "
@@ -346,6 +352,14 @@ static int find_inside(const struct mount *mount, bool *ret_inside)
 	}
 }
 
+static int check_proc(void)
+{
+	if (access(MOUNTINFO, R_OK) == 0)
+		return -1;
+	log_error(MOUNTINFO ": %s (is /proc mounted?)", strerror(errno));
+	return EXIT_SETUP;
+}
+
 static int check_device(void)
 {
 	CLEANUP_FD int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
@@ -381,7 +395,9 @@ int mount_prepare(struct mount *mount, const struct options *options)
 		log_error("no memory");
 		return EXIT_SETUP;
 	}
-	code = prepare_backing(mount, options->backing);
+	code = check_proc();
+	if (code < 0)
+		code = prepare_backing(mount, options->backing);
 	if (code < 0)
 		code = prepare_mountpoint(mount);
 	if (code < 0)
@@ -453,7 +469,9 @@ int mount_attach(struct mount *mount, const struct options *options)
 {
 	int err;
 
+	__lsan_disable(); /* libfuse (3.14 at least) does not free what it parses here */
 	mount->device_fd = fuse_open_channel(mount->mountpoint, options->kernel_options);
+	__lsan_enable();
 	if (mount->device_fd < 0) {
 		explain_failure(mount);
 		return EXIT_MOUNT;

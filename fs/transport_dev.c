@@ -55,6 +55,7 @@ struct transport_dev {
 	unsigned limit;
 	atomic_uint idle; /* workers that receive or are about to */
 	atomic_bool stopping;
+	atomic_bool aborted; /* and that was logged */
 
 	pthread_mutex_t lock; /* a leaf; guards what follows */
 	pthread_cond_t changed;
@@ -203,11 +204,6 @@ static void open_device(struct dev_worker *worker)
 	worker->device_fd = (int)master;
 }
 
-static bool is_end(int error)
-{
-	return error == ENODEV || error == ECONNABORTED;
-}
-
 /* Receives one message. Returns its size, 0 when there is nothing to serve, or -errno when this
  * worker is to end. */
 static ssize_t receive(struct dev_worker *worker, struct pool_buffer *buffer)
@@ -320,6 +316,23 @@ static void could_not_start(struct dev_worker *worker, int err)
 	worker_ended(worker, err);
 }
 
+/* Each worker sees the end of the connection for itself. Returns 0 where it is one to be expected.
+ */
+static int judge_end(struct transport_dev *transport, int err)
+{
+	if (err == -ENODEV || err == -ECANCELED)
+		return 0;
+	if (err == -ECONNABORTED) {
+		if (!atomic_exchange(&transport->aborted, true))
+			log_warning("the connection was aborted (umount -f, or abort in "
+				    "/sys/fs/fuse/connections)");
+		return 0;
+	}
+	log_error("/dev/fuse: %s; the mount ends", strerror(-err));
+	atomic_store(&transport->stopping, true);
+	return err;
+}
+
 static void *dev_worker_main(void *argument)
 {
 	struct dev_worker *worker = argument;
@@ -342,13 +355,7 @@ static void *dev_worker_main(void *argument)
 	worker_ready(transport);
 	err = serve_all(worker);
 	worker_fini(&worker->worker);
-	if (is_end(-err) || err == -ECANCELED) {
-		err = 0; /* each worker sees the end for itself */
-	} else {
-		log_error("/dev/fuse: %s; the mount ends", strerror(-err));
-		atomic_store(&transport->stopping, true);
-	}
-	worker_ended(worker, err);
+	worker_ended(worker, judge_end(transport, err));
 	return NULL;
 }
 
