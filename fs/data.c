@@ -42,19 +42,25 @@ static struct handle *take_handle(struct request *request)
 	return handle;
 }
 
+/* What READ and WRITE have in common at their end: the handle goes, an error is answered. Returns
+ * whether there is more to do. */
+static bool moved(struct request *request, ssize_t result, _Atomic uint64_t counters[STATS_PATHS])
+{
+	handle_put(take_handle(request));
+	if (result < 0) {
+		request_reply_error(request, (int)result);
+		return false;
+	}
+	stats_add(&counters[request->io.fixed ? STATS_FIXED : STATS_PLAIN], (uint64_t)result);
+	return true;
+}
+
 static void read_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
-	struct handle *handle = take_handle(request);
 
-	handle_put(handle);
-	if (result < 0) {
-		request_reply_error(request, (int)result);
-		return;
-	}
-	stats_add(&request->fs->stats.read_bytes[io->fixed ? STATS_FIXED : STATS_PLAIN],
-		  (uint64_t)result);
-	request_reply_payload(request, (size_t)result);
+	if (moved(request, result, request->fs->stats.read_bytes))
+		request_reply_payload(request, (size_t)result);
 }
 
 void op_read(struct request *request)
@@ -80,15 +86,9 @@ void op_read(struct request *request)
 static void write_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
-	struct handle *handle = take_handle(request);
 
-	handle_put(handle);
-	if (result < 0) {
-		request_reply_error(request, (int)result);
+	if (!moved(request, result, request->fs->stats.write_bytes))
 		return;
-	}
-	stats_add(&request->fs->stats.write_bytes[io->fixed ? STATS_FIXED : STATS_PLAIN],
-		  (uint64_t)result);
 	request->out.write = (struct fuse_write_out){ .size = (uint32_t)result };
 	request_reply_out(request, sizeof(request->out.write));
 }
@@ -151,9 +151,8 @@ void op_write(struct request *request)
 static void op_done(struct ring_op *op, int result)
 {
 	struct request *request = request_of_op(op);
-	struct handle *handle = take_handle(request);
 
-	handle_put(handle);
+	handle_put(take_handle(request));
 	request_reply_error(request, result < 0 ? result : 0);
 }
 

@@ -18,8 +18,9 @@
 
 #include "session.h"
 
-#define KIB 1024ULL
-#define MIB (1024 * KIB)
+#define KIB    1024ULL
+#define MIB    (1024 * KIB)
+#define UNIQUE (1ULL << 40) /* of send_copy() */
 
 struct file {
 	uint64_t nodeid;
@@ -344,31 +345,42 @@ static void a_destination_opened_for_reading_is_refused(void **state)
 	file_done(session, &dst);
 }
 
-/* The interrupt is read first: the kernel sends both, and two workers may take them in either
- * order. */
-static void an_interrupt_that_came_early_ends_the_copy(void **state)
+/* Sends a copy without waiting for its reply, as a caller of that uid. */
+static void send_copy(struct session *session, const struct file *src, const struct file *dst,
+		      uint64_t length, uint32_t uid)
 {
-	struct session *session = *state;
-	struct file src = file_make(session, "src"), dst = file_make(session, "dst");
 	struct {
 		struct fuse_in_header in;
 		struct fuse_copy_file_range_in copy;
 	} message = {
 		.in = { .len = sizeof(message),
 			.opcode = FUSE_COPY_FILE_RANGE_64,
-			.unique = 1ULL << 40 },
-		.copy = { .fh_in = src.fh, .fh_out = dst.fh, .len = 8 * MIB },
+			.unique = UNIQUE,
+			.nodeid = src->nodeid,
+			.uid = uid },
+		.copy = { .fh_in = src->fh,
+			  .nodeid_out = dst->nodeid,
+			  .fh_out = dst->fh,
+			  .len = length },
 	};
-	struct fuse_interrupt_in interrupt = { .unique = message.in.unique };
+
+	session_send_raw(session, &message, sizeof(message));
+}
+
+/* The interrupt is read first: the kernel sends both, and two workers may take them in either
+ * order. */
+static void an_interrupt_that_came_early_ends_the_copy(void **state)
+{
+	struct session *session = *state;
+	struct file src = file_make(session, "src"), dst = file_make(session, "dst");
+	struct fuse_interrupt_in interrupt = { .unique = UNIQUE };
 	unsigned before;
 
 	fill(src.fd, 0, 8 * MIB);
-	message.in.nodeid = src.nodeid;
-	message.copy.nodeid_out = dst.nodeid;
 	session_call(session, FUSE_INTERRUPT, 0,
 		     &(struct session_part){ &interrupt, sizeof(interrupt) }, 1);
 	before = session->replies;
-	session_send_raw(session, &message, sizeof(message));
+	send_copy(session, &src, &dst, 8 * MIB, 0);
 	session_wait_count(session, before + 1);
 	assert_int_equal(session->error, -EINTR);
 	session_wait(session);
@@ -380,20 +392,9 @@ static void a_copy_that_is_released_meanwhile_still_has_its_files(void **state)
 {
 	struct session *session = *state;
 	struct file src = file_make(session, "src"), dst = file_make(session, "dst");
-	struct {
-		struct fuse_in_header in;
-		struct fuse_copy_file_range_in copy;
-	} message = {
-		.in = { .len = sizeof(message),
-			.opcode = FUSE_COPY_FILE_RANGE_64,
-			.unique = 1ULL << 40 },
-		.copy = { .fh_in = src.fh, .fh_out = dst.fh, .len = 16 * MIB },
-	};
 
 	fill(src.fd, 0, 16 * MIB);
-	message.in.nodeid = src.nodeid;
-	message.copy.nodeid_out = dst.nodeid;
-	session_send_raw(session, &message, sizeof(message));
+	send_copy(session, &src, &dst, 16 * MIB, 0);
 	session_release(session, src.nodeid, src.fh);
 	session_release(session, dst.nodeid, dst.fh);
 	session_wait(session);
@@ -408,29 +409,17 @@ static void an_unprivileged_copy_clears_set_uid(void **state)
 {
 	struct session *session = *state;
 	struct file src = file_make(session, "src"), dst = file_make(session, "dst");
-	struct {
-		struct fuse_in_header in;
-		struct fuse_copy_file_range_in copy;
-	} message = {
-		.in = { .len = sizeof(message),
-			.opcode = FUSE_COPY_FILE_RANGE_64,
-			.unique = 1ULL << 40,
-			.uid = 12345 },
-		.copy = { .fh_in = src.fh, .fh_out = dst.fh, .len = 10 },
-	};
 	struct stat st;
 
 	if (geteuid())
 		skip();
 	fill(src.fd, 0, 10);
 	fill(dst.fd, 0, 10);
-	message.in.nodeid = src.nodeid;
-	message.copy.nodeid_out = dst.nodeid;
 	assert_int_equal(fchmod(dst.fd, 04755), 0);
 	assert_int_equal(copy(session, &src, 0, &dst, 0, 10), 10); /* root keeps it */
 	assert_int_equal(fstat(dst.fd, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 04755);
-	session_send_raw(session, &message, sizeof(message));
+	send_copy(session, &src, &dst, 10, 12345);
 	session_wait(session);
 	assert_int_equal(session->error, 0);
 	assert_int_equal(fstat(dst.fd, &st), 0);

@@ -59,6 +59,19 @@ static uint64_t lookup(struct session *session, const char *name)
 	return entry.nodeid;
 }
 
+/* As many new files, each looked up: they push the descriptors of earlier ones out of a small
+ * cache. */
+static void look_up_others(struct session *session, int count)
+{
+	for (int i = 0; i < count; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		make_file(session, name);
+		lookup(session, name);
+	}
+}
+
 static uint64_t inodes(struct session *session)
 {
 	return inode_counts(session->fs->inodes).inodes;
@@ -137,13 +150,7 @@ static void a_number_that_is_used_again_is_another_inode(void **state)
 	first = lookup(session, "a");
 	path_of(session, "a", path);
 	/* Enough others to push the first one's descriptor out of the cache. */
-	for (int i = 0; i < 3000; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "f%d", i);
-		make_file(session, name);
-		lookup(session, name);
-	}
+	look_up_others(session, 3000);
 	assert_int_equal(unlink(path), 0);
 	make_file(session, "a");
 	second = lookup(session, "a");
@@ -160,13 +167,7 @@ static void descriptors_stay_within_their_limit(void **state)
 	counts = inode_counts(session->fs->inodes);
 	if (!counts.by_handle)
 		skip();
-	for (int i = 0; i < 3000; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "f%d", i);
-		make_file(session, name);
-		lookup(session, name);
-	}
+	look_up_others(session, 3000);
 	counts = inode_counts(session->fs->inodes);
 	assert_int_equal(counts.inodes, 3001);
 	assert_true(counts.fds <= 64);
@@ -208,13 +209,7 @@ static void an_open_file_that_is_unlinked_behind_us_stays_reachable(void **state
 	assert_int_equal(session_open(session, nodeid, O_RDWR, &fh), 0);
 	path_of(session, "a", path);
 	assert_int_equal(unlink(path), 0);
-	for (int i = 0; i < 200; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "f%d", i);
-		make_file(session, name);
-		lookup(session, name);
-	}
+	look_up_others(session, 200);
 	assert_int_equal(session_call(session, FUSE_GETATTR, nodeid,
 				      &(struct session_part){ &in, sizeof(in) }, 1),
 			 0);
@@ -232,13 +227,7 @@ static void an_inode_whose_last_name_goes_is_pinned(void **state)
 	assert_int_equal(session_call(session, FUSE_UNLINK, FUSE_ROOT_ID,
 				      &(struct session_part){ "a", 2 }, 1),
 			 0);
-	for (int i = 0; i < 200; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "f%d", i);
-		make_file(session, name);
-		lookup(session, name);
-	}
+	look_up_others(session, 200);
 	assert_int_equal(session_call(session, FUSE_GETATTR, nodeid,
 				      &(struct session_part){ &in, sizeof(in) }, 1),
 			 0);
@@ -256,13 +245,7 @@ static void a_file_that_vanished_is_stale(void **state)
 	make_file(session, "a");
 	nodeid = lookup(session, "a");
 	path_of(session, "a", path);
-	for (int i = 0; i < 200; i++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "f%d", i);
-		make_file(session, name);
-		lookup(session, name);
-	}
+	look_up_others(session, 200);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(inode_ref_get(session->fs->inodes, nodeid, &ref), -ESTALE);
 	assert_null(ref.inode);
