@@ -228,6 +228,7 @@ static bool names_control(const struct request *request)
 bool control_owns(const struct request *request)
 {
 	const struct fuse_rename2_in *rename = request->argument;
+	const struct fuse_link_in *link = request->argument;
 	const char *control = request->fs->options.control;
 
 	if (request->in.nodeid >= CONTROL_DIR)
@@ -239,9 +240,10 @@ bool control_owns(const struct request *request)
 	case FUSE_SYMLINK:
 	case FUSE_UNLINK:
 	case FUSE_RMDIR:
-	case FUSE_LINK:
 	case FUSE_CREATE:
 		return names_control(request);
+	case FUSE_LINK:
+		return names_control(request) || link->oldnodeid >= CONTROL_DIR;
 	case FUSE_RENAME:
 	case FUSE_RENAME2:
 		return names_control(request) ||
@@ -434,7 +436,8 @@ void control_dispatch(struct request *request)
 	default:
 		break;
 	}
-	if (!exists) {
+	if (!exists && request->in.opcode != FUSE_LINK && request->in.opcode != FUSE_RENAME &&
+	    request->in.opcode != FUSE_RENAME2) {
 		request_reply_error(request, -ESTALE);
 		return;
 	}

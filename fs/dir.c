@@ -222,9 +222,10 @@ static size_t dirent_size(const struct record *record)
 /*
  * Adds a record to the reply. Returns false when there is no room.
  *
- * An entry that cannot be looked up (it went away just now, or is not ours to enter) is listed
- * without its attributes: node id 0 tells the kernel so, and whoever stats it gets the error. "."
- * and ".." never have any: the kernel takes no lookup for them.
+ * An entry that cannot be looked up (it went away just now, is not ours to enter, or there are too
+ * many inodes already) is listed without its attributes: node id 0 tells the kernel so, and whoever
+ * stats it looks it up, or gets the error. "." and ".." never have any: the kernel takes no lookup
+ * for them.
  */
 static bool add_record(struct listing *listing, const struct record *record, bool plus)
 {
@@ -237,7 +238,7 @@ static bool add_record(struct listing *listing, const struct record *record, boo
 	if (plus) {
 		struct fuse_entry_out entry = { .nodeid = 0 };
 
-		if (!is_dots(record->name) &&
+		if (!is_dots(record->name) && !inode_table_is_crowded(listing->fs->inodes) &&
 		    names_lookup(listing->fs, &listing->dir, record->name, &entry))
 			entry = (struct fuse_entry_out){ .nodeid = 0 };
 		memcpy(data, &entry, sizeof(entry));

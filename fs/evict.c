@@ -7,6 +7,7 @@
 #include "notify.h"
 
 #define EVICT_BATCH 64
+#define WAITS_MAX   4 /* moments that a lookup waits for room */
 
 static unsigned choose_victims(struct inode_table *table, uint64_t nodeids[EVICT_BATCH])
 {
@@ -38,38 +39,40 @@ static void wait_a_moment(struct inode_table *table)
 	pthread_cond_timedwait(&table->roomier, &table->lock, &until);
 }
 
-static bool is_crowded(const struct inode_table *table)
+bool evict_is_due(const struct inode_table *table)
 {
-	return table->kept_count > table->fd_limit - table->fd_limit / 4;
+	return table->evict_now || table->kept_count > table->fd_limit - table->fd_limit / 4;
 }
 
 /*
- * One round asks for a batch; the FORGETs arrive on the workers. When a round brought nothing, all
- * that is left is in use, and the next one waits until another inode was added.
+ * One round asks for a batch; the FORGETs arrive on the workers. When it brought nothing, all that
+ * is left is in use, and the next round waits until another inode was added.
  */
 static void *evictor_main(void *argument)
 {
 	struct inode_table *table = argument;
 	uint64_t nodeids[EVICT_BATCH];
-	uint64_t before = 0;
 
 	pthread_mutex_lock(&table->lock);
 	while (!table->stopping) {
+		uint64_t before = table->kept_count;
 		unsigned n;
 
-		if (!is_crowded(table) || table->kept_count == before) {
-			before = 0;
+		if (!evict_is_due(table) || table->evict_in_vain) {
 			pthread_cond_wait(&table->crowded, &table->lock);
+			table->evict_in_vain = false;
 			continue;
 		}
-		before = table->kept_count;
 		n = choose_victims(table, nodeids);
 		pthread_mutex_unlock(&table->lock);
 		if (n)
 			notify_forget(table->fs, nodeids, n);
 		pthread_mutex_lock(&table->lock);
-		if (!table->stopping)
+		if (n && !table->stopping && table->kept_count >= before)
 			wait_a_moment(table);
+		table->evict_in_vain = table->kept_count >= before;
+		table->evict_now = false;
+		pthread_cond_broadcast(&table->roomier);
 	}
 	pthread_mutex_unlock(&table->lock);
 	return NULL;
@@ -77,10 +80,25 @@ static void *evictor_main(void *argument)
 
 void evict_make_room(struct inode_table *table)
 {
-	if (!table->evictor_runs || !is_crowded(table))
+	if (!table->evictor_runs || !evict_is_due(table))
 		return;
 	pthread_cond_signal(&table->crowded);
-	for (int i = 0; i < 20 && table->kept_count > table->fd_limit && !table->stopping; i++)
+	for (int i = 0; i < WAITS_MAX && table->kept_count > table->fd_limit; i++) {
+		if (table->stopping || (i && table->evict_in_vain))
+			return;
+		wait_a_moment(table);
+	}
+}
+
+void evict_now(struct inode_table *table)
+{
+	uint64_t before = table->kept_count;
+
+	if (!table->evictor_runs)
+		return;
+	table->evict_now = true;
+	pthread_cond_signal(&table->crowded);
+	for (int i = 0; i < WAITS_MAX && table->evict_now && table->kept_count >= before; i++)
 		wait_a_moment(table);
 }
 

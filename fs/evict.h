@@ -10,17 +10,26 @@
  * The FORGETs arrive on the workers, and free the descriptors there.
  */
 
+#include <stdbool.h>
+
 struct inode_table;
 
 /* After the last fork. Returns 0 or -errno. */
 int evict_start(struct inode_table *table);
 void evict_stop(struct inode_table *table);
 
+/* With the table's lock held: whether the thread has something to do. */
+bool evict_is_due(const struct inode_table *table);
+
 /*
  * With the table's lock held, after an inode was added: wakes the thread when it gets crowded, and
- * waits a moment when there are too many. Bounded (100 ms), because what the kernel is using cannot
+ * waits a moment when there are too many. Bounded (20 ms), because what the kernel is using cannot
  * be evicted; the margin up to RLIMIT_NOFILE is for that. The lock is dropped while waiting.
  */
 void evict_make_room(struct inode_table *table);
+
+/* The same when there are too many for RLIMIT_NOFILE, whatever the table's own limit: waits for one
+ * round. */
+void evict_now(struct inode_table *table);
 
 #endif

@@ -233,14 +233,16 @@ static int open_as_caller(struct request *request, const struct inode_ref *dir, 
 			  int flags, const struct fuse_create_in *in)
 {
 	struct cred *cred = &request->worker->cred;
+	unsigned tries = 0;
 	int fd;
 	int err = cred_assume(cred, &request->in, in->umask);
 
 	if (err)
 		return err;
-	fd = openat(dir->fd, name, flags | O_NOFOLLOW | O_CLOEXEC, in->mode & 07777);
-	if (fd < 0)
-		fd = -errno;
+	do {
+		fd = openat(dir->fd, name, flags | O_NOFOLLOW | O_CLOEXEC, in->mode & 07777);
+		fd = fd < 0 ? -errno : fd;
+	} while (fd < 0 && inode_table_relieve(request->fs->inodes, fd, tries++));
 	cred_restore(cred);
 	return fd;
 }

@@ -149,10 +149,13 @@ void inode_table_free(struct inode_table *table)
  * may race to make the descriptor. */
 static int fill_fd(struct inode_table *table, struct inode *inode, int *ret_fd)
 {
+	unsigned tries = 0;
 	int fd, surplus;
 
 	assert(inode->handle); /* without one, the descriptor lives as long as the inode */
-	fd = fhandle_open(inode->mount, inode->handle, O_PATH | O_NOFOLLOW);
+	do
+		fd = fhandle_open(inode->mount, inode->handle, O_PATH | O_NOFOLLOW);
+	while (fd < 0 && inode_table_relieve(table, fd, tries++));
 	if (fd < 0)
 		return fd;
 	pthread_mutex_lock(&table->lock);
@@ -375,7 +378,7 @@ void inode_pin(struct inode_table *table, int fd, const struct statx *stx)
 	pthread_mutex_unlock(&table->lock);
 }
 
-int inode_open(struct inode_table *table, const struct inode_ref *ref, int flags)
+static int open_again(struct inode_table *table, const struct inode_ref *ref, int flags)
 {
 	bool pinned;
 	int fd;
@@ -392,6 +395,17 @@ int inode_open(struct inode_table *table, const struct inode_ref *ref, int flags
 	}
 	fd = open(fs_proc_path(ref->fd).text, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+int inode_open(struct inode_table *table, const struct inode_ref *ref, int flags)
+{
+	unsigned tries = 0;
+	int fd;
+
+	do
+		fd = open_again(table, ref, flags);
+	while (fd < 0 && inode_table_relieve(table, fd, tries++));
+	return fd;
 }
 
 struct inode *inode_hold(const struct inode_ref *ref)
@@ -467,4 +481,35 @@ uint64_t inode_find(struct inode_table *table, const struct statx *stx)
 	nodeid = inode ? inode->nodeid : 0;
 	pthread_mutex_unlock(&table->lock);
 	return nodeid;
+}
+
+bool inode_table_is_crowded(struct inode_table *table)
+{
+	bool crowded;
+
+	pthread_mutex_lock(&table->lock);
+	crowded = evict_is_due(table);
+	pthread_mutex_unlock(&table->lock);
+	return crowded;
+}
+
+#define RELIEVE_TRIES 4
+#define RELIEVE_FDS   8
+
+bool inode_table_relieve(struct inode_table *table, int err, unsigned tries)
+{
+	int fds[RELIEVE_FDS];
+	unsigned n = 0;
+
+	if (err != -EMFILE || tries >= RELIEVE_TRIES)
+		return false;
+	pthread_mutex_lock(&table->lock);
+	while (n < RELIEVE_FDS && (fds[n] = table_idle_fd(table)) >= 0)
+		n++;
+	if (!n)
+		evict_now(table);
+	pthread_mutex_unlock(&table->lock);
+	while (n)
+		close(fds[--n]);
+	return true;
 }

@@ -115,6 +115,19 @@ bool inode_data_unchanged(struct inode_table *table, struct inode *inode, const 
 /* The node id of the inode with this identity, or 0: a hint, it may be forgotten at once. */
 uint64_t inode_find(struct inode_table *table, const struct statx *stx);
 
+/*
+ * Whether inodes that keep a descriptor each are getting many: then none is to be added that nobody
+ * asked for, as READDIRPLUS would, all of whose entries stay until the kernel has its reply.
+ */
+bool inode_table_is_crowded(struct inode_table *table);
+
+/*
+ * For a call that failed with err: true when it is worth another try, because descriptors had run
+ * out (-EMFILE) and some of ours were given back since. May wait, 20 ms at most. tries counts from
+ * 0.
+ */
+bool inode_table_relieve(struct inode_table *table, int err, unsigned tries);
+
 struct inode_counts inode_counts(struct inode_table *table);
 
 #endif

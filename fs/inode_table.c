@@ -144,14 +144,17 @@ static int table_take_fd(struct inode_table *table, struct inode *inode)
 	return fd;
 }
 
-int table_surplus_fd(struct inode_table *table)
+int table_idle_fd(struct inode_table *table)
 {
-	if (table->fd_count <= table->fd_limit)
-		return -1;
 	for (struct inode *inode = table->oldest; inode; inode = inode->newer)
 		if (inode_is_idle(inode) && inode->handle)
 			return table_take_fd(table, inode);
 	return -1;
+}
+
+int table_surplus_fd(struct inode_table *table)
+{
+	return table->fd_count > table->fd_limit ? table_idle_fd(table) : -1;
 }
 
 struct inode *table_reap(struct inode_table *table, struct inode *inode, int *ret_fd)

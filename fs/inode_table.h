@@ -75,6 +75,8 @@ struct inode_table {
 	/* The thread that asks the kernel to forget. */
 	pthread_t evictor;
 	bool evictor_runs;
+	bool evict_now; /* a round is wanted, however few there are */
+	bool evict_in_vain; /* its last round brought nothing */
 	bool stopping;
 	pthread_cond_t crowded; /* an inode without a handle was added, or stopping */
 	pthread_cond_t roomier; /* fd_count went down */
@@ -104,6 +106,10 @@ void table_set_fd(struct inode_table *table, struct inode *inode, int fd);
  * list. */
 void table_touch(struct inode_table *table, struct inode *inode);
 void table_uncache(struct inode_table *table, struct inode *inode);
+
+/* The descriptor of the oldest idle inode that can be opened again, taken from it; -1 when there is
+ * none. */
+int table_idle_fd(struct inode_table *table);
 
 /* A descriptor to be closed, taken from the oldest idle inode; -1 when there are not too many, or
  * all are in use. */

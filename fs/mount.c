@@ -166,13 +166,15 @@ static int mounted_at(const char *path, int fd, struct mountinfo *ret_info)
 
 /*
  * Whether the filesystem of fd answers: 0 or -errno, -ENOTCONN when its daemon died. Cached
- * attributes would not tell.
+ * attributes would not tell. A request that was sent while the daemon died is aborted.
  */
 static int ask(int fd)
 {
 	struct statx stx;
 
-	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_TYPE, &stx) ? -errno : 0;
+	if (!statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_TYPE, &stx))
+		return 0;
+	return errno == ECONNABORTED ? -ENOTCONN : -errno;
 }
 
 static int open_directory(int at, const char *path)

@@ -44,9 +44,13 @@ static bool is_in_own_mount(const struct fs *fs, int fd, const char *name)
  * Returns a descriptor or -errno. */
 static int open_name(const struct fs *fs, int dir_fd, const char *name, struct statx *ret_stx)
 {
-	CLEANUP_FD int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	CLEANUP_FD int fd = -1;
+	unsigned tries = 0;
 	int err;
 
+	do
+		fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	while (fd < 0 && inode_table_relieve(fs->inodes, -errno, tries++));
 	if (fd >= 0 && is_in_own_mount(fs, fd, "")) {
 		close(fd);
 		fd = fcntl(fs->covered_fd, F_DUPFD_CLOEXEC, 0);

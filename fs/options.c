@@ -439,11 +439,33 @@ static unsigned afford(unsigned wanted, uint64_t affordable)
 }
 
 /*
- * Workers that stand for lack of a processor are of no use, workers that wait for a disk are: twice
- * the processors. Each needs two descriptors and registers a buffer; the limits are shared with
- * open files and with copies, and a limit too small for one buffer is no reason to have one worker.
+ * The bytes that request workers may register, and copiers again as many, so that whoever starts
+ * last finds some left. UINT64_MAX: as many as they like.
  */
-static unsigned default_threads(size_t max_write)
+static uint64_t lockable_half(void)
+{
+	struct rlimit limit;
+
+	if (may_lock_memory() || getrlimit(RLIMIT_MEMLOCK, &limit) ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	return limit.rlim_cur / 2;
+}
+
+/* A limit too small for one is no reason to have only one: none will be registered. */
+static unsigned afford_locked(unsigned wanted, uint64_t bytes_each)
+{
+	const uint64_t affordable = lockable_half() / bytes_each;
+
+	return affordable ? afford(wanted, affordable) : wanted;
+}
+
+/*
+ * Workers that stand for lack of a processor are of no use, workers that wait for a disk are: twice
+ * the processors. Each needs two descriptors, of which most are to be left for files, and registers
+ * a buffer with a page before it.
+ */
+static unsigned default_threads(const struct options *options)
 {
 	unsigned threads = 4;
 	struct rlimit limit;
@@ -453,10 +475,12 @@ static unsigned default_threads(size_t max_write)
 		threads = CPU_COUNT(&cpus) < 8 ? 2 * (unsigned)CPU_COUNT(&cpus) : 16;
 	if (!getrlimit(RLIMIT_NOFILE, &limit))
 		threads = afford(threads, limit.rlim_max > 40 ? (limit.rlim_max - 40) / 6 : 1);
-	if (!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
-	    limit.rlim_cur / 2 >= max_write && !may_lock_memory())
-		threads = afford(threads, limit.rlim_cur / 2 / max_write);
-	return threads;
+	return afford_locked(threads, options->max_write + (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+static unsigned default_copy_threads(const struct options *options)
+{
+	return afford_locked(4, (uint64_t)options->copy_buffers * options->copy_buffer_size);
 }
 
 static const char help_text[] =
@@ -469,7 +493,8 @@ static const char help_text[] =
 	"    --io=auto|fixed|plain     registered buffers if they can be had; or do not start;\n"
 	"                              never: pread and pwrite (auto)\n"
 	"    --buffer_size=SIZE        bytes of a request at most: a power of two, 4K to 1M (1M)\n"
-	"    --threads=N               request workers at most: 1 to 64 (by processors, 4 to 16)\n"
+	"    --threads=N               request workers at most: 1 to 64 (by processors and\n"
+	"                              limits, 4 to 16)\n"
 	"    -s                        --threads=1\n"
 	"copies inside the mount\n"
 	"    --copy_threads=N          copies in flight at most: 1 to 64 (4)\n"
@@ -526,7 +551,6 @@ int options_parse(struct options *options, int argc, char **argv)
 		.attr_timeout = 1,
 		.entry_timeout = 1,
 		.max_write = MIB,
-		.copy_threads = 4,
 		.copy_buffer_size = 512 * KIB,
 		.copy_buffers = 8,
 		.copy_max = 256 * MIB,
@@ -546,7 +570,9 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (!options->backing || !options->mountpoint)
 		return usage(options);
 	if (!options->threads)
-		options->threads = default_threads(options->max_write);
+		options->threads = default_threads(options);
+	if (!options->copy_threads)
+		options->copy_threads = default_copy_threads(options);
 	return complete(&parse) ? EXIT_USAGE : -1;
 }
 

@@ -12,6 +12,7 @@ program=$2
 
 # The status of the program: 86 from AddressSanitizer, 134 from abort().
 run() {
+	# shellcheck disable=SC3045 # not in POSIX, but in every sh that Debian has
 	ulimit -c 0
 	ASAN_OPTIONS=exitcode=86:abort_on_error=0:detect_leaks=0 "$@" 2>/dev/null
 }

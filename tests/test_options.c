@@ -122,9 +122,9 @@ static void defaults_are_those_of_the_manual(void **state)
 		    options.negative_timeout == 0);
 	assert_in_range(options.threads, 1, 16);
 	assert_int_equal(options.max_write, 1 << 20);
-	assert_int_equal(options.copy_threads, 4);
+	assert_in_range(options.copy_threads, 1, 4);
 	assert_int_equal(options.copy_buffers, 8);
-	assert_int_equal(options.copy_buffer_size, 256 << 10);
+	assert_int_equal(options.copy_buffer_size, 512 << 10);
 	assert_int_equal(options.copy_max, 256 << 20);
 	assert_string_equal(options.control, ".zcfs");
 	options_fini(&options);
@@ -438,6 +438,27 @@ static void few_descriptors_mean_few_threads(void **state)
 	assert_in_range(WEXITSTATUS(status), 1, 4);
 }
 
+/* Half of what may be locked is for requests, half for copies; a child does, as above. */
+static void little_lockable_memory_means_few_threads(void **state)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		const struct rlimit limit = { .rlim_cur = 8 << 20, .rlim_max = 8 << 20 };
+		struct options options;
+
+		/* An ordinary user, who lacks CAP_IPC_LOCK. */
+		if (setrlimit(RLIMIT_MEMLOCK, &limit) ||
+		    (!geteuid() && setresuid(65534, 65534, 65534)) ||
+		    parse(&options, "zcfs / /") != GOES_ON)
+			_exit(100);
+		_exit(options.threads <= 3 && options.copy_threads == 1 ? 0 : 1);
+	}
+	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +483,7 @@ int main(void)
 		cmocka_unit_test(two_dashes_end_the_options),
 		cmocka_unit_test(help_and_version_are_answered_on_stdout),
 		cmocka_unit_test(few_descriptors_mean_few_threads),
+		cmocka_unit_test(little_lockable_memory_means_few_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
