@@ -34,18 +34,18 @@ int check_main(int argc, char **argv, const struct check *checks, size_t count);
 _Noreturn void check_skip(const char *why);
 _Noreturn void check_failed(const char *file, int line, const char *what);
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			check_failed(__FILE__, __LINE__, #condition);                              \
+#define CHECK(condition)                                              \
+	do {                                                          \
+		if (!(condition))                                     \
+			check_failed(__FILE__, __LINE__, #condition); \
 	} while (0)
 
 /* The call returns -1 with that errno. */
-#define CHECK_ERRNO(call, error)                                                                   \
-	do {                                                                                       \
-		errno = 0;                                                                         \
-		if ((call) != -1 || errno != (error))                                              \
-			check_failed(__FILE__, __LINE__, #call " fails with " #error);             \
+#define CHECK_ERRNO(call, error)                                                       \
+	do {                                                                           \
+		errno = 0;                                                             \
+		if ((call) != -1 || errno != (error))                                  \
+			check_failed(__FILE__, __LINE__, #call " fails with " #error); \
 	} while (0)
 
 /* Prints what the call returned, and the errno with -1. */

@@ -43,9 +43,9 @@ static int make_output(const char *name)
 
 static void all_tails_are_copied(void)
 {
-	static const size_t sizes[] = { 0,	1,	 511,	  4095,	   4096,	 4097,
-					65537,	131071,	 131072,  131073,  MIB - 1,	 MIB,
-					MIB + 1, 3 * MIB + 4097 };
+	static const size_t sizes[] = { 0,	 1,	511,	 4095,		4096,
+					4097,	 65537, 131071,	 131072,	131073,
+					MIB - 1, MIB,	MIB + 1, 3 * MIB + 4097 };
 
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
 		int in = check_make_file("in", sizes[i], (unsigned)i);
@@ -63,8 +63,8 @@ static void any_offset_is_copied(void)
 	static const struct {
 		off_t in, out;
 		size_t length;
-	} ranges[] = { { 1, 0, 10000 },	      { 0, 1, 10000 },	      { 4095, 4097, 4096 },
-		       { 100, 5000000, 7 },   { 99999, 3, 1000000 },  { 131071, 65535, 262145 },
+	} ranges[] = { { 1, 0, 10000 },	      { 0, 1, 10000 },	     { 4095, 4097, 4096 },
+		       { 100, 5000000, 7 },   { 99999, 3, 1000000 }, { 131071, 65535, 262145 },
 		       { 2097151, 0, 10000 }, { 2097152, 0, 10000 } };
 	int in = check_make_file("in", 2 * MIB, 1);
 
@@ -308,7 +308,10 @@ static void a_copy_across_directories_works(void)
 	check_show_file("b/out");
 }
 
-#define CHECK_ENTRY(function) { #function, function }
+#define CHECK_ENTRY(function)       \
+	{                           \
+#function, function \
+	}
 
 static const struct check checks[] = {
 	CHECK_ENTRY(all_tails_are_copied),

@@ -54,9 +54,9 @@ static void reading_ends_at_the_end_of_the_file(void)
 
 static void every_size_around_a_page_comes_back_whole(void)
 {
-	static const size_t sizes[] = { 1,	511,	   512,	      4095,    4096,	4097,
-					65535,	65537,	   131071,    131072,  131073, MIB - 1,
-					MIB,	MIB + 1,   2 * MIB + 17 };
+	static const size_t sizes[] = { 1,	511,	 512,	4095,	 4096,
+					4097,	65535,	 65537, 131071,	 131072,
+					131073, MIB - 1, MIB,	MIB + 1, 2 * MIB + 17 };
 	char *expected = malloc(3 * MIB), *found = malloc(3 * MIB);
 
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
@@ -102,8 +102,8 @@ static int append_lines(void *argument)
 	char line[32];
 
 	for (int i = 0; i < LINES; i++) {
-		int length = snprintf(line, sizeof(line), "writer %d line %06d\n",
-				      appender->number, i);
+		int length =
+			snprintf(line, sizeof(line), "writer %d line %06d\n", appender->number, i);
 
 		if (write(fd, line, (size_t)length) != length)
 			return 1;
@@ -557,7 +557,10 @@ static void a_file_opened_twice_is_one_file(void)
 	check_show_file("g");
 }
 
-#define CHECK_ENTRY(function) { #function, function }
+#define CHECK_ENTRY(function)       \
+	{                           \
+#function, function \
+	}
 
 static const struct check checks[] = {
 	CHECK_ENTRY(reading_ends_at_the_end_of_the_file),

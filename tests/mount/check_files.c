@@ -855,7 +855,10 @@ static void a_program_on_the_mount_runs(void)
 	CHECK(check_wait(pid) == 0);
 }
 
-#define CHECK_ENTRY(function) { #function, function }
+#define CHECK_ENTRY(function)       \
+	{                           \
+#function, function \
+	}
 
 static const struct check checks[] = {
 	CHECK_ENTRY(a_temporary_file_can_be_linked),

@@ -26,11 +26,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define FILES	 8
-#define FILE_MAX (1024 * 1024)
+#define FILES	  8
+#define FILE_MAX  (1024 * 1024)
 #define PIECE_MAX (200 * 1024)
-#define HISTORY	 32
-#define LINE	 128
+#define HISTORY	  32
+#define LINE	  128
 
 struct file {
 	char name[32];
@@ -77,10 +77,10 @@ static _Noreturn void give_up(struct churn *churn, const char *what)
 	exit(1);
 }
 
-#define REQUIRE(condition)                                                                         \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			give_up(churn, "not true: " #condition);                                   \
+#define REQUIRE(condition)                                       \
+	do {                                                     \
+		if (!(condition))                                \
+			give_up(churn, "not true: " #condition); \
 	} while (0)
 
 static void verify(struct churn *churn, struct file *file, size_t offset, size_t length)
@@ -264,8 +264,8 @@ static void do_stat(struct churn *churn, struct file *file)
 }
 
 static void (*const data_operations[])(struct churn *churn, struct file *file) = {
-	do_write, do_write, do_write,  do_read,	   do_read,   do_truncate, do_punch, do_copy,
-	do_copy,  do_map,   do_append, do_reopen,  do_replace, do_rename,  do_sync,  do_stat,
+	do_write, do_write, do_write,  do_read,	  do_read,    do_truncate, do_punch, do_copy,
+	do_copy,  do_map,   do_append, do_reopen, do_replace, do_rename,   do_sync,  do_stat,
 };
 
 static void churn_data(struct churn *churn, unsigned operations)

@@ -35,7 +35,7 @@
 static struct {
 	pthread_mutex_t lock;
 	const char *text; /* the mapped file, NULL when there is none */
-	char seen[TEXT_SIZE];
+	char seen[TEXT_SIZE]; /* all but its newline at the end */
 	unsigned calls; /* of the call that seen names, since it was seen */
 } fault = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -59,7 +59,7 @@ static int count_call(const char *call)
 	char name[32];
 	int error;
 
-	if (memcmp(fault.seen, fault.text, TEXT_SIZE) != 0) {
+	if (memcmp(fault.seen, fault.text, TEXT_SIZE - 1) != 0) {
 		memcpy(fault.seen, fault.text, TEXT_SIZE - 1);
 		fault.calls = 0;
 	}
@@ -95,14 +95,14 @@ static bool fails(const char *call)
 #define NEXT(name) __typeof__(&name) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 /* As <unistd.h> and its like declare them: with and without the 64 that _FILE_OFFSET_BITS adds. */
-#define FAULT(type, name, call, parameters, arguments)                                             \
-	extern type name parameters;                                                               \
-	type name parameters                                                                       \
-	{                                                                                          \
-		NEXT(name);                                                                        \
-		if (fails(call))                                                                   \
-			return (type)-1;                                                           \
-		return next arguments;                                                             \
+#define FAULT(type, name, call, parameters, arguments) \
+	extern type name parameters;                   \
+	type name parameters                           \
+	{                                              \
+		NEXT(name);                            \
+		if (fails(call))                       \
+			return (type)-1;               \
+		return next arguments;                 \
 	}
 
 #undef pread
@@ -117,8 +117,8 @@ FAULT(ssize_t, preadv64v2, "preadv2",
 FAULT(ssize_t, pwritev64v2, "pwritev2",
       (int fd, const struct iovec *iov, int count, off64_t offset, int flags),
       (fd, iov, count, offset, flags))
-FAULT(int, open_by_handle_at, "open_by_handle_at", (int mount, struct file_handle *handle, int flags),
-      (mount, handle, flags))
+FAULT(int, open_by_handle_at, "open_by_handle_at",
+      (int mount, struct file_handle *handle, int flags), (mount, handle, flags))
 FAULT(int, name_to_handle_at, "name_to_handle_at",
       (int dir, const char *name, struct file_handle *handle, int *mount, int flags),
       (dir, name, handle, mount, flags))
@@ -149,22 +149,23 @@ int openat64(int dir, const char *name, int flags, ...)
 }
 
 /* These return what went wrong. */
-#define FAULT_RETURNED(name, parameters, arguments)                                                \
-	extern int name parameters;                                                                \
-	int name parameters                                                                        \
-	{                                                                                          \
-		NEXT(name);                                                                        \
-		return fails(#name) ? -errno : next arguments;                                     \
+#define FAULT_RETURNED(name, parameters, arguments)            \
+	extern int name parameters;                            \
+	int name parameters                                    \
+	{                                                      \
+		NEXT(name);                                    \
+		return fails(#name) ? -errno : next arguments; \
 	}
 
 FAULT_RETURNED(io_uring_queue_init_params,
 	       (unsigned entries, struct io_uring *ring, struct io_uring_params *params),
 	       (entries, ring, params))
 FAULT_RETURNED(io_uring_register_buffers,
-	       (struct io_uring *ring, const struct iovec *iov, unsigned count), (ring, iov, count))
-FAULT_RETURNED(io_uring_register_personality, (struct io_uring *ring), (ring))
-FAULT_RETURNED(io_uring_submit_and_wait, (struct io_uring *ring, unsigned wait), (ring, wait))
-FAULT_RETURNED(io_uring_submit_and_get_events, (struct io_uring *ring), (ring))
+	       (struct io_uring * ring, const struct iovec *iov, unsigned count),
+	       (ring, iov, count))
+FAULT_RETURNED(io_uring_register_personality, (struct io_uring * ring), (ring))
+FAULT_RETURNED(io_uring_submit_and_wait, (struct io_uring * ring, unsigned wait), (ring, wait))
+FAULT_RETURNED(io_uring_submit_and_get_events, (struct io_uring * ring), (ring))
 
 /* Returns a positive errno. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*function)(void *),

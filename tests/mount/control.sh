@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
+#
+# The control directory.
+#
+# users: root user
+# native: no
+
+test_it_is_not_listed_but_there() {
+	zcfs_mount
+	same "$(ls -A "$MNT")" ''
+	same "$(ls -A "$MNT/.zcfs")" $'copies\nstats\nstatus'
+	same "$(find "$MNT" | wc -l)" 1
+	same "$(stat -c '%A %u %h' "$MNT/.zcfs")" "dr-x------ $(id -u) 2"
+	same "$(stat -c '%A %u' "$MNT/.zcfs/stats")" "-r-------- $(id -u)"
+	same "$(ls -A "$BACKING")" ''
+}
+
+test_rm_r_of_everything_leaves_it_alone() {
+	mkdir "$BACKING/d"
+	: >"$BACKING/d/f"
+	zcfs_mount
+	rm -rf "${MNT:?}"/*
+	find "$MNT" -mindepth 1 -delete
+	[[ -e $MNT/.zcfs/stats ]]
+}
+
+test_stats_are_in_the_prometheus_format() {
+	zcfs_mount
+	echo text >"$MNT/f"
+	cp "$MNT/f" "$MNT/g"
+	awk '
+	/^# HELP zcfs_[a-z_]+ [A-Z].*\.$/ { help[$3] = 1; next }
+	/^# TYPE zcfs_[a-z_]+ (counter|gauge)$/ {
+		if (!help[$3]) { print "TYPE without HELP: " $0; bad = 1 }
+		if ($3 in type) { print "twice: " $0; bad = 1 }
+		type[$3] = $4; now = $3
+		if (($4 == "counter") != ($3 ~ /_total$/)) { print "name and type: " $0; bad = 1 }
+		next
+	}
+	/^zcfs_[a-z_]+(\{[a-z]+="[a-z0-9_]+"\})? [0-9]+$/ {
+		name = $1; sub(/\{.*/, "", name)
+		if (name != now) { print "not under its TYPE: " $0; bad = 1 }
+		if (seen[$1]++) { print "twice: " $0; bad = 1 }
+		next
+	}
+	{ print "not understood: " $0; bad = 1 }
+	END { exit bad }' "$MNT/.zcfs/stats"
+}
+
+test_all_counters_that_scripts_rely_on_are_there() {
+	local counter
+
+	zcfs_mount
+	for counter in 'zcfs_read_bytes_total{path="fixed"}' 'zcfs_read_bytes_total{path="plain"}' \
+		'zcfs_write_bytes_total{path="fixed"}' 'zcfs_write_bytes_total{path="plain"}' \
+		'zcfs_copy_bytes_total{path="fixed"}' 'zcfs_copy_bytes_total{path="plain"}' \
+		'zcfs_copy_bytes_total{path="hole"}' zcfs_copy_requests_total \
+		'zcfs_requests_total{op="lookup"}' zcfs_ring_enters_total \
+		'zcfs_pool_buffers{state="home"}' 'zcfs_pool_buffers{state="lent"}' \
+		'zcfs_pool_buffers{state="kernel"}' 'zcfs_pool_bytes{registered="yes"}' \
+		'zcfs_pool_bytes{registered="no"}' zcfs_inodes zcfs_open_files zcfs_open_fds; do
+		[[ $(counter "$counter") =~ ^[0-9]+$ ]]
+	done
+}
+
+test_counters_count() {
+	local before
+
+	zcfs_mount
+	before=$(counter 'zcfs_requests_total{op="mkdir"}')
+	mkdir "$MNT/d"
+	same "$(counter 'zcfs_requests_total{op="mkdir"}')" $((before + 1))
+	random_file "$WORK/data" 1000000
+	before=$(travelled write fixed)
+	dd if="$WORK/data" of="$MNT/f" bs=64K status=none
+	same "$(travelled write fixed)" $((before + 1000000))
+	before=$(travelled copy fixed)
+	copy_range -i 10 -n 500000 "$MNT/f" "$MNT/g"
+	same "$(travelled copy fixed)" $((before + 500000))
+}
+
+test_open_files_and_inodes_go_back() {
+	zcfs_mount
+	exec 5>"$MNT/f"
+	at_least "$(counter zcfs_open_files)" 2 'open files'
+	exec 5>&-
+	rm "$MNT/f"
+	wait_until 10 only_stats_are_open
+	# Of what the mount itself holds no more than that.
+	at_most "$(counter zcfs_inodes)" 3 'inodes'
+}
+
+only_stats_are_open() {
+	(($(counter zcfs_open_files) <= 1))
+}
+
+test_the_status_is_a_page_for_people() {
+	zcfs_mount
+	status_says "^backing +$BACKING$"
+	status_says "^mount point +$MNT$"
+	status_says '^transport +dev'
+	status_says '^downgrades'
+	status_says '^kernel features'
+}
+
+test_nothing_in_it_can_be_changed() {
+	zcfs_mount
+	fails_with 'denied|not permitted|Read-only' tee "$MNT/.zcfs/stats" </dev/null
+	fails_with 'denied|not permitted|Read-only' touch "$MNT/.zcfs/new"
+	fails_with 'denied|not permitted|Read-only' mkdir "$MNT/.zcfs/new"
+	fails_with 'denied|not permitted|Read-only' rm -f "$MNT/.zcfs/stats"
+	fails_with 'denied|not permitted|Read-only|busy|not empty' rmdir "$MNT/.zcfs"
+	fails_with 'denied|not permitted|Read-only|busy|cross-device' mv "$MNT/.zcfs" "$MNT/moved"
+	fails_with 'denied|not permitted|Read-only|cross-device' mv "$MNT/.zcfs/stats" "$MNT/moved"
+	fails_with 'denied|not permitted|Read-only|exists' mkdir "$MNT/.zcfs"
+	fails_with 'denied|not permitted|Read-only|cross-device' ln "$MNT/.zcfs/stats" "$MNT/linked"
+	fails_with 'denied|not permitted|Read-only' chmod 777 "$MNT/.zcfs/stats"
+	fails_with 'denied|not permitted|Read-only' truncate -s 0 "$MNT/.zcfs/stats"
+	fails_with 'No such file' cat "$MNT/.zcfs/missing"
+	echo text >"$MNT/f"
+	fails_with 'denied|not permitted|cannot overwrite' mv -T "$MNT/f" "$MNT/.zcfs"
+	fails_with 'denied|not permitted|Read-only|cross-device' mv "$MNT/f" "$MNT/.zcfs/"
+	same "$(ls -A "$BACKING")" f
+}
+
+test_it_can_be_read_in_any_way() {
+	zcfs_mount
+	grep -q zcfs_inodes "$MNT/.zcfs/stats"
+	dd if="$MNT/.zcfs/stats" of="$WORK/small-pieces" bs=7 status=none
+	grep -q zcfs_inodes "$WORK/small-pieces"
+	tail -n 1 "$MNT/.zcfs/stats" >"$WORK/end"
+	grep -q zcfs_ "$WORK/end"
+	cp "$MNT/.zcfs/stats" "$WORK/stats"
+	grep -q zcfs_inodes "$WORK/stats"
+	cp "$MNT/.zcfs/stats" "$MNT/stats"
+	grep -q zcfs_inodes "$BACKING/stats"
+	cat "$MNT"/.zcfs/* >/dev/null
+}
+
+# users: root
+test_only_the_owner_of_the_mount_may_read_it() {
+	zcfs_mount -o allow_other
+	# Whether or not its name is in the kernel's cache by now.
+	fails_with 'Permission denied|No such file' as_user cat "$MNT/.zcfs/stats"
+	fails_with 'Permission denied|No such file' as_user ls "$MNT/.zcfs"
+	[[ -e $MNT/.zcfs/stats ]]
+	fails_with 'Permission denied|No such file' as_user cat "$MNT/.zcfs/stats"
+}
+
+test_it_can_have_another_name_or_none() {
+	zcfs_mount -o control=control.of.mine
+	[[ -e $MNT/control.of.mine/stats && ! -e $MNT/.zcfs ]]
+	zcfs_unmount
+	zcfs_mount -o control=off
+	[[ ! -e $MNT/.zcfs && ! -e $MNT/off ]]
+	mkdir "$MNT/.zcfs"
+	echo mine >"$MNT/.zcfs/stats"
+	same "$(<"$BACKING/.zcfs/stats")" mine
+	zcfs_unmount
+	# With a control directory it hides one of the backing directory.
+	zcfs_mount
+	grep -q zcfs_inodes "$MNT/.zcfs/stats"
+	zcfs_unmount
+	same "$(<"$BACKING/.zcfs/stats")" mine
+}

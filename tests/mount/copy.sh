@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
+#
+# copy_file_range inside the mount.
+#
+# filesystems: ext4 xfs btrfs
+# users: root user
+
+test_copies_behave_as_natively() {
+	zcfs_mount
+	check_copy "$NATIVE" "$MNT"
+}
+
+# filesystems: ext4
+test_copies_behave_as_natively_with_one_small_buffer() {
+	zcfs_mount -o copy_buffers=1,copy_buffer_size=4K,copy_max=64K,copy_threads=1
+	check_copy "$NATIVE" "$MNT"
+}
+
+# filesystems: ext4
+test_copies_behave_as_natively_with_plain_io() {
+	zcfs_mount -o io=plain
+	check_copy "$NATIVE" "$MNT"
+	native || same "$(travelled copy fixed)" 0
+}
+
+# filesystems: ext4
+test_copies_behave_as_natively_with_writeback() {
+	zcfs_mount -o writeback
+	check_copy "$NATIVE" "$MNT"
+}
+
+# filesystems: ext4
+test_copies_behave_as_natively_without_the_page_cache() {
+	zcfs_mount -o cache=never
+	check_copy "$NATIVE" "$MNT"
+}
+
+# timeout: 120
+test_cp_of_a_large_file_goes_through_registered_buffers() {
+	local mib began
+
+	mib=$(big 64 1024)
+	random_file "$BACKING/source" "${mib}M"
+	zcfs_mount
+	began=${EPOCHREALTIME/./}
+	cp "$MNT/source" "$MNT/copy"
+	note "cp of $mib MiB: $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
+	cmp "$BACKING/source" "$BACKING/copy"
+	cmp -n 10000000 "$MNT/source" "$MNT/copy"
+	native && return
+	at_least "$(travelled copy fixed)" $((mib << 20)) 'bytes copied by READ_FIXED and WRITE_FIXED'
+	same "$(travelled copy plain)" 0
+	at_least "$(counter zcfs_copy_requests_total)" 1 'requests'
+	at_most "$(travelled write fixed)" 1000000 'bytes written'
+}
+
+# filesystems: ext4
+# native: no
+test_cp_with_plain_io_uses_no_registered_buffer() {
+	random_file "$BACKING/source" 5000000
+	zcfs_mount --io=plain
+	cp "$MNT/source" "$MNT/copy"
+	cmp "$BACKING/source" "$BACKING/copy"
+	same "$(travelled copy fixed)" 0
+	at_least "$(travelled copy plain)" 5000000 'bytes copied by pread and pwrite'
+}
+
+test_cp_r_copies_a_tree() {
+	cp -a /usr/include/linux "$BACKING/tree"
+	: >"$BACKING/tree/empty"
+	zcfs_mount
+	cp -a "$MNT/tree" "$MNT/copy"
+	same_trees "$MNT/tree" "$MNT/copy"
+	diff -r "$BACKING/tree" "$BACKING/copy"
+	native || same "$(travelled copy plain)" 0
+}
+
+# filesystems: ext4
+# native: no
+test_cp_reflink_always_fails() {
+	echo text >"$BACKING/source"
+	zcfs_mount
+	fails_with 'failed to clone' cp --reflink=always "$MNT/source" "$MNT/copy"
+}
+
+# timeout: 120
+test_a_sparse_file_of_1_TiB_is_copied_in_seconds_and_stays_sparse() {
+	local at began
+
+	# btrfs needs most of the time for the checksums of ranges that are not there.
+	truncate -s 1T "$BACKING/source"
+	for at in 0 4194304 5000000000 549755813888 1099510579200; do
+		head -c 1M /dev/urandom |
+			dd of="$BACKING/source" bs=64K seek="$at" oflag=seek_bytes conv=notrunc status=none
+	done
+	sync "$BACKING/source"
+	zcfs_mount
+	began=$SECONDS
+	# The native copy of ext4 reads every hole.
+	if native; then cp "$MNT/source" "$MNT/copy"; else copy_range "$MNT/source" "$MNT/copy"; fi
+	at_most $((SECONDS - began)) 20 'seconds'
+	same "$(stat -c %s "$BACKING/copy")" $((1 << 40))
+	sync "$BACKING/copy"
+	# 5 MiB of data, and what the filesystem allocates ahead.
+	at_most "$(bytes_used "$BACKING/copy")" 20000000 'bytes on disk'
+	for at in 0 4194304 5000000000 549755813888 1099510579200; do
+		cmp -i "$at" -n 1M "$BACKING/source" "$BACKING/copy"
+	done
+	native && return
+	at_least "$(travelled copy hole)" $(((1 << 40) - 8000000)) 'bytes of holes'
+	rm "$MNT/copy"
+	cp "$MNT/source" "$MNT/copy"
+	at_most "$(bytes_used "$BACKING/copy")" 20000000 'bytes on disk after cp'
+}
+
+test_offsets_beyond_4_GiB_are_copied_to_their_place() {
+	local at
+
+	truncate -s 6G "$BACKING/source"
+	for at in 4294960000 5368709120; do
+		random_file "$WORK/piece" 2M
+		dd if="$WORK/piece" of="$BACKING/source" bs=64K seek="$at" oflag=seek_bytes \
+			conv=notrunc status=none
+	done
+	zcfs_mount
+	copy_range -i 4294960000 -o 4294967291 -n 1048576 "$MNT/source" "$MNT/copy"
+	cmp -i 4294960000:4294967291 -n 1048576 "$BACKING/source" "$BACKING/copy"
+	copy_range -i 5368709120 -o 1 -n 2097152 "$MNT/source" "$MNT/copy"
+	cmp -i 5368709120:1 -n 2097152 "$BACKING/source" "$BACKING/copy"
+	same "$(stat -c %s "$MNT/copy")" $((4294967291 + 1048576))
+}
+
+# filesystems: ext4 xfs
+# users: root
+# slow: yes
+# timeout: 400
+test_a_file_of_5_GiB_is_copied() {
+	local began
+
+	random_file "$BACKING/source" 5G
+	zcfs_mount
+	began=${EPOCHREALTIME/./}
+	cp "$MNT/source" "$MNT/copy"
+	note "cp of 5 GiB: $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
+	cmp "$BACKING/source" "$BACKING/copy"
+	native && return
+	at_least "$(travelled copy fixed)" $((5 << 30)) 'bytes copied by READ_FIXED and WRITE_FIXED'
+	same "$(travelled copy plain)" 0
+}
+
+is_larger() {
+	local size
+
+	size=$(stat -c %s "$1" 2>/dev/null) && ((size > $2))
+}
+
+# Starts a copy that takes long: with one small buffer, so that it is slow on the fastest disk.
+start_slow_copy() {
+	random_file "$BACKING/source" "$(big 256M 1G)"
+	zcfs_mount -o copy_buffers=1,copy_buffer_size=4K
+	copy_range "$MNT/source" "$MNT/copy" &
+	copier=$!
+	wait_until 10 is_larger "$BACKING/copy" 1000000 || fail 'the copy does not begin'
+}
+
+# The copy has as much as it has, and that is right.
+check_prefix() {
+	local size
+
+	size=$(stat -c %s "$BACKING/copy")
+	note "prefix of $size bytes"
+	at_least "$size" 1000000 'bytes of the copy'
+	at_most "$size" "$(stat -c %s "$BACKING/source")" 'bytes of the copy'
+	cmp -n "$size" "$BACKING/source" "$BACKING/copy"
+}
+
+# filesystems: ext4 xfs
+# native: no
+test_a_copy_ends_soon_after_a_signal_with_a_whole_prefix() {
+	local signal began
+
+	for signal in TERM KILL; do
+		start_slow_copy
+		began=${EPOCHREALTIME/./}
+		kill -"$signal" "$copier"
+		wait_until 10 is_gone "$copier" || fail "SIG$signal does not end the copy"
+		began=$(((${EPOCHREALTIME/./} - began) / 1000))
+		note "SIG$signal: ended after $began ms"
+		at_most "$began" 1000 'milliseconds to the end'
+		wait "$copier" && fail 'the copy was over before the signal'
+		check_prefix
+		# It has ended on the side of zcfs too.
+		same "$(grep -c bytes "$MNT/.zcfs/copies" || true)" 0
+		zcfs_unmount
+		rm "$BACKING/source" "$BACKING/copy"
+	done
+}
+
+# filesystems: ext4
+# users: root
+# native: no
+test_a_copy_in_flight_is_shown() {
+	start_slow_copy
+	same "$(grep -cE '[0-9]+ of [0-9]+ bytes, [0-9]+ MB/s' "$MNT/.zcfs/copies")" 1
+	note "copies: $(head -1 "$MNT/.zcfs/copies")"
+	kill "$copier"
+	wait "$copier" || true
+}
+
+# filesystems: ext4
+# native: no
+# users: root
+test_unlinking_both_files_in_the_middle_of_a_copy_is_harmless() {
+	start_slow_copy
+	rm "$MNT/source"
+	rm "$MNT/copy" # waits: the kernel has the destination locked
+	wait "$copier" || true
+	same "$(ls "$BACKING")" ''
+}
+
+# filesystems: ext4
+test_two_copies_into_one_file_end() {
+	random_file "$BACKING/source" 20M
+	zcfs_mount
+	copy_range "$MNT/source" "$MNT/copy" &
+	copy_range "$MNT/source" "$MNT/copy"
+	wait $!
+	cmp "$BACKING/source" "$BACKING/copy"
+}
+
+make_tree() { # DIRECTORY DIRECTORIES: with 100 files each
+	local i
+
+	for ((i = 0; i < $2; i++)); do
+		mkdir -p "$1/$i"
+		seq 100 | split -l 1 -a 2 - "$1/$i/file-"
+	done
+}
+
+# timeout: 180
+# filesystems: ext4 xfs
+# users: root
+test_ten_copies_at_once_leave_the_mount_responsive() {
+	local i idle busy copies=() mib watcher
+
+	mib=$(big 16 100)
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		random_file "$BACKING/source-$i" "${mib}M"
+	done
+	make_tree "$BACKING/tree" 20
+	zcfs_mount -o attr_timeout=0,entry_timeout=0 # so that everything reaches zcfs
+	idle=$(latency "$MNT/tree" 1)
+	latency "$MNT/tree" >"$WORK/busy" &
+	watcher=$!
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		cp "$MNT/source-$i" "$MNT/copy-$i" &
+		copies+=($!)
+	done
+	ls -lR "$MNT/tree" >/dev/null
+	wait "${copies[@]}"
+	kill "$watcher"
+	wait "$watcher"
+	busy=$(<"$WORK/busy")
+	note "idle: $idle"
+	note "ten copies of $mib MiB: $busy"
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		cmp "$BACKING/source-$i" "$BACKING/copy-$i"
+	done
+	# Two processors that are busy with copying, and a disk that may be: it is waiting behind a
+	# copy that must not be, and that would take seconds.
+	busy=${busy#*p99_us }
+	at_most "${busy%% *}" 100000 'microseconds of the 99th percentile'
+	busy=${busy#*max_us }
+	at_most "$busy" 3000000 'microseconds of the longest'
+}
+
+# More copies than copiers, each much longer than the others' patience.
+# filesystems: ext4
+# users: root
+# native: no
+test_more_copies_than_copiers_all_end() {
+	local i copies=()
+
+	random_file "$BACKING/source" 10M
+	zcfs_mount --copy_threads=2
+	for ((i = 0; i < 30; i++)); do
+		copy_range "$MNT/source" "$MNT/copy-$i" >/dev/null &
+		copies+=($!)
+	done
+	for i in "${copies[@]}"; do
+		wait "$i"
+	done
+	for ((i = 0; i < 30; i++)); do
+		cmp "$BACKING/source" "$BACKING/copy-$i"
+	done
+}
+
+# filesystems: ext4 xfs
+# users: root
+test_copies_between_filesystems_inside_the_backing_directory_work() {
+	mkdir "$BACKING/other"
+	mount -t tmpfs tmpfs "$BACKING/other"
+	random_file "$BACKING/source" 3000001
+	random_file "$BACKING/other/source" 3000001
+	zcfs_mount
+	cp "$MNT/source" "$MNT/other/copy"
+	cmp "$BACKING/source" "$BACKING/other/copy"
+	cp "$MNT/other/source" "$MNT/copy"
+	cmp "$BACKING/other/source" "$BACKING/copy"
+	fails_with 'Invalid cross-device link' ln "$MNT/source" "$MNT/other/link"
+	mv "$MNT/source" "$MNT/other/moved"
+	[[ ! -e $BACKING/source ]]
+	check_up
+	umount "$BACKING/other"
+}
