@@ -120,4 +120,7 @@ void evict_stop(struct inode_table *table)
 	pthread_cond_broadcast(&table->roomier);
 	pthread_mutex_unlock(&table->lock);
 	pthread_join(table->evictor, NULL);
+	pthread_mutex_lock(&table->lock);
+	table->evictor_runs = false;
+	pthread_mutex_unlock(&table->lock);
 }

@@ -36,34 +36,6 @@ static unsigned fd_cache_limit(const struct options *options)
 	return (unsigned)(share < FD_CACHE_MAX ? share : FD_CACHE_MAX);
 }
 
-#define MAX_WRITE_MIN	(64 << 10)
-#define COPY_BUFFER_MIN (64 << 10)
-
-/*
- * An ordinary user's registered buffers count against RLIMIT_MEMLOCK, all together: 8 MiB as
- * distributions have it. Half is for the workers and half for the copiers, and an eighth stays
- * free, for the rings of kernels before 5.12, and for others of the same user. What does not fit
- * even so goes unregistered (pool.h).
- */
-static void fit_memlock(struct options *options)
-{
-	struct rlimit limit;
-	size_t half, share;
-
-	if (options->io == IO_PLAIN || geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &limit) ||
-	    limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > SIZE_MAX / 2)
-		return;
-	half = (size_t)limit.rlim_cur / 16 * 7;
-	while (options->max_write > MAX_WRITE_MIN && options->threads * options->max_write > half)
-		options->max_write /= 2;
-	share = half / options->copy_threads;
-	while (options->copy_buffer_size > COPY_BUFFER_MIN && options->copy_buffer_size * 2 > share)
-		options->copy_buffer_size /= 2;
-	while (options->copy_buffers > 1 &&
-	       options->copy_buffers * options->copy_buffer_size > share)
-		options->copy_buffers--;
-}
-
 int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
@@ -72,7 +44,6 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 	if (!fs)
 		return -ENOMEM;
 	fs->options = *options;
-	fit_memlock(&fs->options);
 	fs->owner = geteuid();
 	fs->root = fs->owner == 0;
 	fs->device_fd = fs->proc_self_fd = fs->covered_fd = -1;

@@ -123,6 +123,11 @@ int inode_table_start(struct inode_table *table)
 	return evict_start(table);
 }
 
+void inode_table_stop(struct inode_table *table)
+{
+	evict_stop(table);
+}
+
 void inode_table_free(struct inode_table *table)
 {
 	if (!table)

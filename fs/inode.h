@@ -60,7 +60,13 @@ int inode_table_new(struct fs *fs, int root_fd, unsigned fd_limit, struct inode_
  * last fork. 0 or -errno. */
 int inode_table_start(struct inode_table *table);
 
-/* Ends it and frees everything; no other thread uses the table any more. */
+/*
+ * Ends it, while requests are still served: the kernel may have some written back before it
+ * forgets. A second call, and one without a start, does nothing.
+ */
+void inode_table_stop(struct inode_table *table);
+
+/* Frees everything; no other thread uses the table any more. */
 void inode_table_free(struct inode_table *table);
 
 /*

@@ -328,6 +328,7 @@ static void end_by_signal(struct zcfs *zcfs)
 	}
 	if (event == EVENT_ENDED)
 		return;
+	inode_table_stop(zcfs->fs->inodes);
 	transport_dev_stop(zcfs->transport);
 	if (next_event(zcfs, -1, -1) == EVENT_ENDED)
 		return;
