@@ -12,12 +12,14 @@ test_copies_behave_as_natively() {
 }
 
 # filesystems: ext4
+# users: root
 test_copies_behave_as_natively_with_one_small_buffer() {
 	zcfs_mount -o copy_buffers=1,copy_buffer_size=4K,copy_max=64K,copy_threads=1
 	check_copy "$NATIVE" "$MNT"
 }
 
 # filesystems: ext4
+# users: root
 test_copies_behave_as_natively_with_plain_io() {
 	zcfs_mount -o io=plain
 	check_copy "$NATIVE" "$MNT"
@@ -31,6 +33,7 @@ test_copies_behave_as_natively_with_writeback() {
 }
 
 # filesystems: ext4
+# users: root
 test_copies_behave_as_natively_without_the_page_cache() {
 	zcfs_mount -o cache=never
 	check_copy "$NATIVE" "$MNT"

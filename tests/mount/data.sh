@@ -12,6 +12,7 @@ test_data_behaves_as_natively() {
 }
 
 # filesystems: ext4
+# users: root
 test_data_behaves_as_natively_without_the_page_cache() {
 	zcfs_mount -o cache=never
 	check_data "$NATIVE" "$MNT"
@@ -24,6 +25,7 @@ test_data_behaves_as_natively_with_writeback() {
 }
 
 # filesystems: ext4
+# users: root
 test_data_behaves_as_natively_with_plain_io() {
 	zcfs_mount -o io=plain
 	check_data "$NATIVE" "$MNT"

@@ -12,12 +12,14 @@ test_names_and_attributes_behave_as_natively() {
 }
 
 # filesystems: ext4
+# users: root
 test_names_and_attributes_behave_as_natively_without_caches() {
 	zcfs_mount -o attr_timeout=0,entry_timeout=0,cache=never,threads=1
 	check_files "$NATIVE" "$MNT"
 }
 
 # filesystems: ext4
+# users: root
 test_names_and_attributes_behave_as_natively_with_all_caches() {
 	zcfs_mount -o attr_timeout=60,entry_timeout=60,negative_timeout=60,cache=always,writeback
 	check_files "$NATIVE" "$MNT"

@@ -38,24 +38,28 @@ test_random_operations_on_data_agree_with_a_model() {
 }
 
 # filesystems: ext4
+# users: root
 test_random_operations_on_data_agree_with_a_model_with_writeback() {
 	zcfs_mount -o writeback
 	churn_data "$(big 300 2000)"
 }
 
 # filesystems: ext4
+# users: root
 test_random_operations_on_data_agree_with_a_model_without_the_page_cache() {
 	zcfs_mount -o cache=never
 	churn_data "$(big 300 2000)"
 }
 
 # filesystems: ext4
+# users: root
 test_random_operations_on_data_agree_with_a_model_with_few_small_buffers() {
 	zcfs_mount -o threads=2,buffer_size=8K,copy_threads=1,copy_buffers=2,copy_buffer_size=8K
 	churn_data "$(big 200 1000)"
 }
 
 # filesystems: ext4
+# users: root
 test_random_operations_on_data_agree_with_a_model_with_plain_io() {
 	zcfs_mount -o io=plain,copy_max=64K
 	churn_data "$(big 200 1000)"
