@@ -2,6 +2,7 @@
 #include "fhandle.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +54,22 @@ bool fhandle_equal(const struct file_handle *a, const struct file_handle *b)
 	       !memcmp(a->f_handle, b->f_handle, a->handle_bytes);
 }
 
+/*
+ * ENOMEM is also what ext4 says while the number of a file that is gone is being given to a new one
+ * (Linux fs/inode.c, iget_locked() meets I_CREATING; fs/ext4/inode.c, __ext4_iget()): a moment
+ * later it is ESTALE.
+ */
+#define OPEN_TRIES 100
+
 int fhandle_open(const struct fhandle_mount *mount, const struct file_handle *handle, int flags)
 {
-	int fd = open_by_handle_at(mount->fd, (struct file_handle *)(uintptr_t)handle,
-				   flags | O_CLOEXEC);
+	unsigned tries = 0;
+	int fd;
 
+	do
+		fd = open_by_handle_at(mount->fd, (struct file_handle *)(uintptr_t)handle,
+				       flags | O_CLOEXEC);
+	while (fd < 0 && errno == ENOMEM && ++tries < OPEN_TRIES && !sched_yield());
 	return fd < 0 ? -errno : fd;
 }
 
