@@ -262,7 +262,7 @@ test_mount_t_fuse_zcfs_works_as_in_fstab() {
 	find_daemon
 	umount "$MNT"
 	daemon_ends
-	umount /usr/local/sbin
+	umount -l /usr/local/sbin
 }
 
 test_two_mounts_of_one_directory_agree() {
