@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,7 +66,7 @@ struct copy_job {
 
 	atomic_bool cancel;
 	struct interruptible interruptible;
-	struct timespec started; /* CLOCK_MONOTONIC */
+	struct timespec started; /* CLOCK_MONOTONIC, when its worker began */
 	struct pool_copy piece;
 	struct copy_job *next; /* in the queue, or among those that run */
 };
@@ -313,6 +314,7 @@ static void copy_step(struct copy_job *job)
 static void copy_begin(struct copy_job *job, struct worker *worker)
 {
 	job->worker = worker;
+	clock_gettime(CLOCK_MONOTONIC, &job->started);
 	list_running(job);
 	if (job->kill_suid)
 		cred_drop_fsetid(&worker->cred);
@@ -495,20 +497,61 @@ static double seconds_since(const struct timespec *then)
 	return (double)(now.tv_sec - then->tv_sec) + (double)(now.tv_nsec - then->tv_nsec) / 1e9;
 }
 
+/* In quotes; what would break the line, or the quotes, escaped as in C. */
+static void print_quoted(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '\n')
+			fputs("\\n", out);
+		else if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < ' ' || c == 0x7f)
+			fprintf(out, "\\%03o", c);
+		else
+			fputc(c, out);
+	}
+	fputc('"', out);
+}
+
+/* The name that an open file has now, as the kernel knows it, below the backing directory without
+ * that; " (deleted)" after one that is gone. */
+static void print_name(FILE *out, const char *key, const struct handle *handle)
+{
+	const char *root = handle->fs->options.backing;
+	size_t root_size = strcmp(root, "/") ? strlen(root) : 0;
+	char name[PATH_MAX];
+	ssize_t size = readlinkat(handle->fs->proc_self_fd, fs_proc_name(handle->fd).text, name,
+				  sizeof(name) - 1);
+
+	name[size > 0 ? size : 0] = '\0';
+	fprintf(out, " %s=", key);
+	if (!strncmp(name, root, root_size) && name[root_size] == '/')
+		print_quoted(out, name + root_size + 1);
+	else
+		print_quoted(out, name);
+}
+
+static void print_job(FILE *out, struct copy_job *job)
+{
+	uint64_t done = atomic_load(&job->copied) + atomic_load(&job->piece.copied);
+
+	fprintf(out, "pid=%u path=%s done=%llu total=%llu seconds=%.2f", job->request->in.pid,
+		pool_is_registered(job->worker->pool) ? "fixed" : "plain", (unsigned long long)done,
+		(unsigned long long)job->length, seconds_since(&job->started));
+	print_name(out, "src", job->src);
+	print_name(out, "dst", job->dst);
+	fputc('\n', out);
+}
+
 void copier_print(struct copier *copier, FILE *out)
 {
 	pthread_mutex_lock(&copier->lock);
-	for (struct copy_job *job = copier->running; job; job = job->next) {
-		uint64_t done = atomic_load(&job->copied) + atomic_load(&job->piece.copied);
-		double seconds = seconds_since(&job->started);
-
-		fprintf(out, "pid %u: node %llu -> node %llu: %llu of %llu bytes, %.0f MB/s\n",
-			job->request->in.pid, (unsigned long long)inode_nodeid(job->src->inode),
-			(unsigned long long)inode_nodeid(job->dst->inode), (unsigned long long)done,
-			(unsigned long long)job->length,
-			seconds > 0 ? (double)done / seconds / 1e6 : 0.0);
-	}
-	fprintf(out, "%u waiting\n", copier->queued);
+	for (struct copy_job *job = copier->running; job; job = job->next)
+		print_job(out, job);
+	fprintf(out, "waiting=%u\n", copier->queued);
 	pthread_mutex_unlock(&copier->lock);
 }
 
@@ -556,7 +599,6 @@ static int make_job(struct request *request, bool wide, struct copy_job **ret_jo
 		.kill_suid = request->in.uid != 0,
 		.interruptible = { .unique = request->in.unique, .interrupt = on_interrupt },
 	};
-	clock_gettime(CLOCK_MONOTONIC, &job->started);
 	if (!job->src || !job->dst) {
 		if (job->src)
 			handle_put(job->src);

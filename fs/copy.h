@@ -20,7 +20,15 @@ int copier_start(struct fs *fs, struct copier **ret_copier);
  * threads. NULL is allowed. */
 void copier_stop(struct copier *copier);
 
-/* Writes a line for each copy in flight. */
+/*
+ * Writes a line for each copy in flight, and how many wait for a thread:
+ *
+ *     pid=1234 path=fixed done=1048576 total=3000000 seconds=0.25 src="a/b" dst="c"
+ *     waiting=0
+ *
+ * Bytes; total is what this request is about, seconds since it began. The names are those of now,
+ * below the backing directory, with C escapes (\" \\ \n \ooo).
+ */
 void copier_print(struct copier *copier, FILE *out);
 
 #endif
