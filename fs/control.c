@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "copy.h"
+#include "copier.h"
 #include "fs.h"
 #include "init.h"
 #include "ops.h"

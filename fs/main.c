@@ -35,7 +35,7 @@
 #include <fuse.h>
 
 #include "cleanup.h"
-#include "copy.h"
+#include "copier.h"
 #include "fs.h"
 #include "lock.h"
 #include "log.h"

@@ -4,7 +4,7 @@
 
 /*
  * One thread, one ring, its pool, and whom it acts for. Request workers (transport_dev.c) and
- * copiers (copy.c) are both made of it.
+ * copiers (copier.c) are both made of it.
  *
  * Thread: worker_init() and everything after it belong to the worker's own thread: a ring has one
  * submitter.

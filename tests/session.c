@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/copy.h"
+#include "fs/copier.h"
 #include "fs/lock.h"
 #include "fs/log.h"
 #include "fs/protocol.h"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef FS_COPY_H
-#define FS_COPY_H
+#ifndef FS_COPIER_H
+#define FS_COPIER_H
 
 /*
  * copy_file_range(2). A small copy is made on the worker that got the request, with its own
  * buffers; a large one goes to a copier: a thread with a ring and a pool of its own, so that no
- * other request waits for it. See copy.c.
+ * other request waits for it. See copier.c, and copy.c for
+ * what it does.
  */
 
 #include <stdio.h>

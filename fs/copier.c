@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue of copies, and the threads that serve it. A thread is started when the queue is longer
+ * than those that wait for it can serve, up to options->copy_threads; it takes the first job and
+ * runs its ring until the job is done.
+ */
+#include "copier.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "copy_job.h"
+#include "fs.h"
+
+struct copier_thread {
+	struct copier *copier;
+	struct worker worker;
+	pthread_t thread;
+	struct copier_thread *next;
+};
+
+struct copier {
+	struct fs *fs;
+	pthread_mutex_t lock; /* a leaf; guards what follows */
+	pthread_cond_t work;
+	struct copy_job *first, *last; /* queued */
+	unsigned queued;
+	struct copy_job *running; /* by copiers and, inline, by workers */
+	struct copier_thread *threads;
+	unsigned started;
+	unsigned idle; /* threads that wait for work */
+	bool stopping;
+};
+
+/* ---- jobs that are run ---- */
+
+void copier_list(struct copy_job *job)
+{
+	struct copier *copier = job->copier;
+
+	pthread_mutex_lock(&copier->lock);
+	job->next = copier->running;
+	copier->running = job;
+	pthread_mutex_unlock(&copier->lock);
+}
+
+void copier_unlist(struct copy_job *job)
+{
+	struct copier *copier = job->copier;
+	struct copy_job **link = &copier->running;
+
+	pthread_mutex_lock(&copier->lock);
+	while (*link != job)
+		link = &(*link)->next;
+	*link = job->next;
+	pthread_mutex_unlock(&copier->lock);
+}
+
+pthread_mutex_t *copier_lock(struct copier *copier)
+{
+	return &copier->lock;
+}
+
+/* ---- the queue and the threads ---- */
+
+/* With the lock held. */
+static struct copy_job *dequeue(struct copier *copier)
+{
+	struct copy_job *job = copier->first;
+
+	if (!job)
+		return NULL;
+	copier->first = job->next;
+	if (!copier->first)
+		copier->last = NULL;
+	copier->queued--;
+	return job;
+}
+
+/* Waits for a job. NULL: the thread is to end. */
+static struct copy_job *next_job(struct copier *copier)
+{
+	struct copy_job *job = NULL;
+
+	pthread_mutex_lock(&copier->lock);
+	copier->idle++;
+	while (!copier->stopping && !(job = dequeue(copier)))
+		pthread_cond_wait(&copier->work, &copier->lock);
+	copier->idle--;
+	pthread_mutex_unlock(&copier->lock);
+	return job;
+}
+
+static void refuse_queued(struct copier *copier, int err)
+{
+	struct copy_job *job;
+
+	do {
+		pthread_mutex_lock(&copier->lock);
+		job = dequeue(copier);
+		pthread_mutex_unlock(&copier->lock);
+		if (job)
+			copy_conclude(job, err);
+	} while (job);
+}
+
+/* One copier less. Without any, nobody would ever serve the queue. */
+static void could_not_start(struct copier *copier, int err)
+{
+	bool none;
+
+	fs_downgrade(copier->fs, "copy threads", "one could not start: %s", strerror(-err));
+	pthread_mutex_lock(&copier->lock);
+	none = --copier->started == 0;
+	pthread_mutex_unlock(&copier->lock);
+	if (none)
+		refuse_queued(copier, err);
+}
+
+static void *copier_main(void *argument)
+{
+	struct copier_thread *thread = argument;
+	struct copier *copier = thread->copier;
+	const struct options *options = &copier->fs->options;
+	const struct pool_options pool_options = {
+		.buffer_size = options->copy_buffer_size,
+		.count = options->copy_buffers,
+		.unregistered = options->io == IO_PLAIN,
+	};
+	struct copy_job *job;
+	int err = worker_init(&thread->worker, copier->fs, &pool_options);
+
+	if (err) {
+		could_not_start(copier, err);
+		return NULL;
+	}
+	while ((job = next_job(copier))) {
+		bool ended = false;
+
+		job->ended = &ended;
+		copy_begin(job, &thread->worker);
+		while (!ended)
+			worker_run(&thread->worker);
+	}
+	worker_fini(&thread->worker);
+	return NULL;
+}
+
+/* With the lock held: one thread more, when the queue is longer than those that wait for it can
+ * serve. 0 or -errno. */
+static int add_thread(struct copier *copier)
+{
+	struct copier_thread *thread;
+	int err;
+
+	if (copier->queued <= copier->idle || copier->started == copier->fs->options.copy_threads)
+		return 0;
+	thread = calloc(1, sizeof(*thread));
+	if (!thread)
+		return -ENOMEM;
+	thread->copier = copier;
+	err = pthread_create(&thread->thread, NULL, copier_main, thread);
+	if (err) {
+		free(thread);
+		return -err;
+	}
+	thread->next = copier->threads;
+	copier->threads = thread;
+	copier->started++;
+	return 0;
+}
+
+void copier_submit(struct copy_job *job)
+{
+	struct copier *copier = job->copier;
+	bool nobody;
+	int err;
+
+	pthread_mutex_lock(&copier->lock);
+	job->next = NULL;
+	*(copier->last ? &copier->last->next : &copier->first) = job;
+	copier->last = job;
+	copier->queued++;
+	err = add_thread(copier);
+	nobody = err && copier->started == 0;
+	pthread_cond_signal(&copier->work);
+	pthread_mutex_unlock(&copier->lock);
+	if (nobody)
+		refuse_queued(copier, err);
+}
+
+int copier_start(struct fs *fs, struct copier **ret_copier)
+{
+	struct copier *copier = calloc(1, sizeof(*copier));
+
+	if (!copier)
+		return -ENOMEM;
+	copier->fs = fs;
+	pthread_mutex_init(&copier->lock, NULL);
+	pthread_cond_init(&copier->work, NULL);
+	*ret_copier = copier;
+	return 0;
+}
+
+static void join_threads(struct copier *copier)
+{
+	while (copier->threads) {
+		struct copier_thread *thread = copier->threads;
+
+		copier->threads = thread->next;
+		pthread_join(thread->thread, NULL);
+		free(thread);
+	}
+}
+
+void copier_stop(struct copier *copier)
+{
+	if (!copier)
+		return;
+	pthread_mutex_lock(&copier->lock);
+	copier->stopping = true;
+	for (struct copy_job *job = copier->running; job; job = job->next)
+		atomic_store(&job->cancel, true);
+	pthread_cond_broadcast(&copier->work);
+	pthread_mutex_unlock(&copier->lock);
+	join_threads(copier);
+	refuse_queued(copier, -EINTR);
+	pthread_cond_destroy(&copier->work);
+	pthread_mutex_destroy(&copier->lock);
+	free(copier);
+}
+
+/* ---- the listing ---- */
+
+static double seconds_since(const struct timespec *then)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - then->tv_sec) + (double)(now.tv_nsec - then->tv_nsec) / 1e9;
+}
+
+/* In quotes; what would break the line, or the quotes, escaped as in C. */
+static void print_quoted(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '\n')
+			fputs("\\n", out);
+		else if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < ' ' || c == 0x7f)
+			fprintf(out, "\\%03o", c);
+		else
+			fputc(c, out);
+	}
+	fputc('"', out);
+}
+
+/* The name that an open file has now, as the kernel knows it, below the backing directory without
+ * that; " (deleted)" after one that is gone. */
+static void print_name(FILE *out, const char *key, const struct handle *handle)
+{
+	const char *root = handle->fs->options.backing;
+	size_t root_size = strcmp(root, "/") ? strlen(root) : 0;
+	char name[PATH_MAX];
+	ssize_t size = readlinkat(handle->fs->proc_self_fd, fs_proc_name(handle->fd).text, name,
+				  sizeof(name) - 1);
+
+	name[size > 0 ? size : 0] = '\0';
+	fprintf(out, " %s=", key);
+	if (!strncmp(name, root, root_size) && name[root_size] == '/')
+		print_quoted(out, name + root_size + 1);
+	else
+		print_quoted(out, name);
+}
+
+static void print_job(FILE *out, struct copy_job *job)
+{
+	uint64_t done = atomic_load(&job->copied) + atomic_load(&job->piece.copied);
+
+	fprintf(out, "pid=%u path=%s done=%llu total=%llu seconds=%.2f", job->request->in.pid,
+		pool_is_registered(job->worker->pool) ? "fixed" : "plain", (unsigned long long)done,
+		(unsigned long long)job->length, seconds_since(&job->started));
+	print_name(out, "src", job->src);
+	print_name(out, "dst", job->dst);
+	fputc('\n', out);
+}
+
+void copier_print(struct copier *copier, FILE *out)
+{
+	pthread_mutex_lock(&copier->lock);
+	for (struct copy_job *job = copier->running; job; job = job->next)
+		print_job(out, job);
+	fprintf(out, "waiting=%u\n", copier->queued);
+	pthread_mutex_unlock(&copier->lock);
+}

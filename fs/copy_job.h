@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FS_COPY_JOB_H
+#define FS_COPY_JOB_H
+
+/*
+ * One COPY_FILE_RANGE request while it is worked on: what the files of the copy engine share, and
+ * nobody else includes.
+ *
+ *     copy.c      the request and the steps of its job        copier.c   queue, threads, listing
+ *     copy_hole.c                                             what a step is made of
+ *
+ * Thread: that of the job's worker from copy_begin() on; before, whoever holds the job. cancel and
+ * copied may be used by any thread, the rest of what copier_print() reads is written under the
+ * copier's lock.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "copier.h"
+#include "fs.h"
+#include "pool/copy.h"
+#include "worker.h"
+
+struct copy_job {
+	struct copier *copier;
+	struct request *request;
+	struct worker *worker; /* who runs it */
+	struct handle *src;
+	struct handle *dst;
+	uint64_t src_offset;
+	uint64_t dst_offset;
+	uint64_t length;
+	uint64_t data_max; /* data bytes for this reply */
+	bool wide; /* the reply of COPY_FILE_RANGE_64 */
+	bool kill_suid; /* the caller is not privileged: the writes clear set-uid bits */
+	bool holes_as_data; /* the destination cannot punch */
+
+	_Atomic uint64_t copied; /* bytes done, holes included, before the piece that is running */
+	uint64_t data; /* of them, data */
+	bool *ended; /* set when the job is answered and gone; NULL inline */
+
+	atomic_bool cancel;
+	struct interruptible interruptible;
+	struct timespec started; /* CLOCK_MONOTONIC, when its worker began */
+	struct pool_copy piece;
+	struct copy_job *next; /* in the queue, or among those that run */
+};
+
+/* copy.c: runs the job on this thread, whose ring is to be run until it is answered. */
+void copy_begin(struct copy_job *job, struct worker *worker);
+
+/* copy.c: answers a job that nobody runs, and frees it. */
+void copy_conclude(struct copy_job *job, int64_t result);
+
+/* copier.c: hands a job whose request is detached to a copier thread. */
+void copier_submit(struct copy_job *job);
+
+/* copier.c: the jobs that are run, for the listing and for copier_stop(). */
+void copier_list(struct copy_job *job);
+void copier_unlist(struct copy_job *job);
+pthread_mutex_t *copier_lock(struct copier *copier);
+
+/*
+ * copy_hole.c: where the next data and the end of it lie, as offsets in the source, not beyond
+ * limit. Returns 0 or -errno.
+ */
+int copy_find_data(int fd, uint64_t position, uint64_t limit, uint64_t *ret_data,
+		   uint64_t *ret_end);
+
+/*
+ * copy_hole.c: makes length bytes of the destination read as zeros without writing them: old data
+ * is punched out, and a file that ends before is extended. Returns 0, or -errno; -EOPNOTSUPP where
+ * the filesystem cannot punch.
+ */
+int copy_make_hole(int fd, uint64_t offset, uint64_t length);
+
+#endif
