@@ -303,31 +303,29 @@ static void control_getattr(struct request *request)
 	request_reply_out(request, sizeof(request->out.attr));
 }
 
-static int make_text(struct fs *fs, const struct control_file *file, struct handle *handle)
+static int make_text(struct fs *fs, const struct control_file *file, char **ret_text,
+		     size_t *ret_size)
 {
-	FILE *out = open_memstream(&handle->text, &handle->text_size);
+	FILE *out = open_memstream(ret_text, ret_size);
 
 	if (!out)
 		return -errno;
 	file->print(fs, out);
-	return fclose(out) ? -ENOMEM : 0;
+	if (!fclose(out))
+		return 0;
+	free(*ret_text);
+	return -ENOMEM;
 }
 
 /* The text is made now and stays as it is for this open file, however it is read. */
 static int open_handle(struct request *request, const struct control_file *file, uint64_t *ret_fh)
 {
-	struct handle_table *table = request->fs->handles;
-	struct handle *handle;
-	int err = handle_add(table, HANDLE_CONTROL, NULL, -1, O_RDONLY, &handle);
+	struct fs *fs = request->fs;
+	char *text = NULL;
+	size_t size = 0;
+	int err = file ? make_text(fs, file, &text, &size) : 0;
 
-	if (err)
-		return err;
-	*ret_fh = handle->id;
-	if (file)
-		err = make_text(request->fs, file, handle);
-	if (err)
-		handle_release(table, *ret_fh, HANDLE_CONTROL);
-	return err;
+	return err ? err : handle_add_text(fs->handles, text, size, ret_fh);
 }
 
 static void control_open(struct request *request)

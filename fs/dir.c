@@ -79,7 +79,6 @@ static int dir_open(struct fs *fs, uint64_t nodeid, uint32_t caller_flags,
 		    struct fuse_open_out *ret_open)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
-	struct handle *handle;
 	int flags = O_RDONLY | O_DIRECTORY | ((int)caller_flags & O_NOATIME);
 	int err = inode_ref_get(fs->inodes, nodeid, &ref);
 	int fd;
@@ -91,13 +90,11 @@ static int dir_open(struct fs *fs, uint64_t nodeid, uint32_t caller_flags,
 	fd = open_backing(fs, &ref, &flags);
 	if (fd < 0)
 		return fd;
-	err = handle_add(fs->handles, HANDLE_DIR, ref.inode, fd, flags, &handle);
-	if (err) {
+	*ret_open = (struct fuse_open_out){ .open_flags = open_flags(fs) };
+	err = handle_add(fs->handles, HANDLE_DIR, ref.inode, fd, flags, &ret_open->fh);
+	if (err)
 		close(fd);
-		return err;
-	}
-	*ret_open = (struct fuse_open_out){ .fh = handle->id, .open_flags = open_flags(fs) };
-	return 0;
+	return err;
 }
 
 void op_opendir(struct request *request)

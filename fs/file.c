@@ -184,18 +184,14 @@ static int open_for(struct request *request, const struct inode_ref *ref, int *f
 static int add_file(struct fs *fs, const struct inode_ref *ref, int fd, int flags,
 		    struct fuse_open_out *ret_open)
 {
-	struct handle *handle;
-	int err = handle_add(fs->handles, HANDLE_FILE, ref->inode, fd, flags, &handle);
+	int err;
 
-	if (err) {
+	/* As long as the descriptor is ours: once there is a number, somebody may release it. */
+	*ret_open = (struct fuse_open_out){ .open_flags = reply_flags(fs, ref->inode, fd, flags) };
+	err = handle_add(fs->handles, HANDLE_FILE, ref->inode, fd, flags, &ret_open->fh);
+	if (err)
 		close(fd);
-		return err;
-	}
-	*ret_open = (struct fuse_open_out){
-		.fh = handle->id,
-		.open_flags = reply_flags(fs, ref->inode, fd, flags),
-	};
-	return 0;
+	return err;
 }
 
 static int file_open(struct request *request, const struct fuse_open_in *in)

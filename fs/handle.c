@@ -166,28 +166,47 @@ static struct handle *make(struct fs *fs, enum handle_kind kind, int fd, int fla
 	return handle;
 }
 
-int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
-	       int flags, struct handle **ret_handle)
+/* Gives a handle that is whole its number, at which anybody may find it, and release it. */
+static int publish(struct handle_table *table, struct handle *handle, uint64_t *ret_fh)
 {
-	struct handle *handle = make(table->fs, kind, fd, flags);
 	int err;
 
-	if (!handle)
-		return -ENOMEM;
-	/* Before the number exists: a guessed one must not find half a handle. */
-	if (inode)
-		handle->inode = inode_hold(&(struct inode_ref){
-			.table = table->fs->inodes, .inode = inode, .fd = -1 });
 	pthread_mutex_lock(&table->lock);
 	err = slot_fill(table, handle);
+	if (!err)
+		*ret_fh = handle->id;
 	pthread_mutex_unlock(&table->lock);
 	if (err) {
 		handle->fd = -1; /* still the caller's */
 		destroy(handle);
-		return err;
 	}
-	*ret_handle = handle;
-	return 0;
+	return err;
+}
+
+int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
+	       int flags, uint64_t *ret_fh)
+{
+	struct handle *handle = make(table->fs, kind, fd, flags);
+
+	if (!handle)
+		return -ENOMEM;
+	if (inode)
+		handle->inode = inode_hold(&(struct inode_ref){
+			.table = table->fs->inodes, .inode = inode, .fd = -1 });
+	return publish(table, handle, ret_fh);
+}
+
+int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh)
+{
+	struct handle *handle = make(table->fs, HANDLE_CONTROL, -1, O_RDONLY);
+
+	if (!handle) {
+		free(text);
+		return -ENOMEM;
+	}
+	handle->text = text;
+	handle->text_size = size;
+	return publish(table, handle, ret_fh);
 }
 
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind)

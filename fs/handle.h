@@ -59,11 +59,16 @@ void handle_table_free(
 
 /*
  * Adds a handle with one reference, the kernel's, given back by handle_release(). Takes fd over,
- * holds inode. Returns 0 and the handle, whose id is the fh for the kernel, or -ENOMEM (fd is then
- * still the caller's).
+ * holds inode. Returns 0 and the fh for the kernel, or -ENOMEM (fd is then still the caller's).
+ *
+ * Not the handle itself: numbers can be guessed, and a RELEASE of this one may be served by another
+ * thread before this returns.
  */
 int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
-	       int flags, struct handle **ret_handle);
+	       int flags, uint64_t *ret_fh);
+
+/* The same for a file in the control directory; takes text, from malloc(3), over. */
+int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh);
 
 /* A reference to the handle of that number and kind, or NULL. */
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind);

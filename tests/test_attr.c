@@ -96,13 +96,16 @@ static struct handle *open_handle(struct attr *attr, int flags)
 {
 	struct inode_ref ref = INODE_REF_NONE;
 	struct handle *handle;
+	uint64_t fh;
 	int fd = openat(attr->f.dir_fd, "f", flags | O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	assert_int_equal(inode_ref_get(attr->f.fs->inodes, attr->entry.nodeid, &ref), 0);
-	assert_int_equal(
-		handle_add(attr->f.fs->handles, HANDLE_FILE, ref.inode, fd, flags, &handle), 0);
+	assert_int_equal(handle_add(attr->f.fs->handles, HANDLE_FILE, ref.inode, fd, flags, &fh),
+			 0);
 	inode_ref_put(&ref);
+	handle = handle_get(attr->f.fs->handles, fh, HANDLE_FILE);
+	handle_put(handle); /* the table has a reference */
 	return handle;
 }
 
