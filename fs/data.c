@@ -83,10 +83,24 @@ void op_read(struct request *request)
 	pool_read_fixed(&request->io);
 }
 
+/*
+ * Nobody reads how much of a page that is written back was written: the kernel looks for an error
+ * only, and takes the page for clean (Linux 6.18, fs/fuse/file.c, fuse_writepage_end()). What ended
+ * the write short is therefore its result.
+ */
+static ssize_t result_of_write_back(const struct pool_io *io, ssize_t result)
+{
+	if (result < 0 || (size_t)result == io->length)
+		return result;
+	return io->error ? io->error : -EIO;
+}
+
 static void write_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
 
+	if (request->scratch & FUSE_WRITE_CACHE)
+		result = result_of_write_back(io, result);
 	if (!moved(request, result, request->fs->stats.write_bytes))
 		return;
 	request->out.write = (struct fuse_write_out){ .size = (uint32_t)result };
@@ -127,6 +141,7 @@ void op_write(struct request *request)
 		return;
 	}
 	request->handle = handle;
+	request->scratch = in->write_flags;
 	request->io = (struct pool_io){
 		.done = write_done,
 		.buffer = request->buffer,

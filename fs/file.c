@@ -476,6 +476,11 @@ static int64_t file_lseek(const struct handle *handle, const struct fuse_lseek_i
 
 	if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
 		return -EINVAL; /* the kernel does the others itself */
+	/* What the kernel has still to write back may lie in what is a hole here, and may be longer
+	 * than the file is here. Then the kernel takes all for data (Linux fs/fuse/file.c,
+	 * fuse_lseek(): it neither writes back before it asks, nor looks at its pages). */
+	if (handle->fs->connection.taken & FUSE_WRITEBACK_CACHE)
+		return -ENOSYS;
 	offset = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
 	return offset < 0 ? -errno : offset;
 }

@@ -204,10 +204,17 @@ static int run_check(const struct check *check, const char *native, const char *
 
 static int is_wanted(const char *name, int argc, char **argv)
 {
-	for (int i = 3; i < argc; i++)
+	int wanted = 1;
+
+	for (int i = 3; i < argc; i++) {
 		if (strcmp(argv[i], name) == 0)
 			return 1;
-	return argc <= 3;
+		if (argv[i][0] == '-' && strcmp(argv[i] + 1, name) == 0)
+			return 0;
+		if (argv[i][0] != '-')
+			wanted = 0;
+	}
+	return wanted;
 }
 
 int check_main(int argc, char **argv, const struct check *checks, size_t count)
@@ -215,7 +222,8 @@ int check_main(int argc, char **argv, const struct check *checks, size_t count)
 	unsigned failed = 0;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: %s NATIVE_DIRECTORY MOUNTED_DIRECTORY [CHECK...]\n",
+		fprintf(stderr,
+			"usage: %s NATIVE_DIRECTORY MOUNTED_DIRECTORY [CHECK... | -CHECK...]\n",
 			argv[0]);
 		return 2;
 	}

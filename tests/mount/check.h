@@ -6,7 +6,9 @@
  * Checks of what system calls do on a filesystem, each made twice: in a native directory and at the
  * mount.
  *
- *     check_files NATIVE_DIRECTORY MOUNTED_DIRECTORY [CHECK...]
+ *     check_files NATIVE_DIRECTORY MOUNTED_DIRECTORY [CHECK... | -CHECK...]
+ *
+ * -CHECK leaves one out.
  *
  * A check is a function that works in the current directory, which is fresh and empty. What must
  * hold everywhere it CHECKs; what depends on the filesystem it prints, and the two outputs must be
