@@ -41,6 +41,7 @@
 #include "log.h"
 #include "mount.h"
 #include "options.h"
+#include "status_main.h"
 #include "transport.h"
 #include "worker.h"
 
@@ -412,10 +413,13 @@ int main(int argc, char **argv)
 		.ended_fd = -1,
 		.signal_fd = -1,
 	};
-	int code = EXIT_SETUP;
+	int code;
 
-	if (!occupy_standard_fds())
-		code = options_parse(&zcfs.options, argc, argv);
+	if (occupy_standard_fds())
+		return EXIT_SETUP;
+	if (argc > 1 && !strcmp(argv[1], "status"))
+		return status_main(argc - 1, argv + 1);
+	code = options_parse(&zcfs.options, argc, argv);
 	if (code < 0)
 		code = run(&zcfs);
 	fini(&zcfs);

@@ -485,6 +485,7 @@ static unsigned default_copy_threads(const struct options *options)
 
 static const char help_text[] =
 	"usage: zcfs [options] BACKING MOUNTPOINT\n"
+	"       zcfs status [-w] [--json] MOUNTPOINT (zcfs status --help)\n"
 	"\n"
 	"Mirrors the directory BACKING at MOUNTPOINT; file data travels in io_uring's registered\n"
 	"buffers. Each --name=value works as -o name=value too. SIZE takes K, M or G.\n"

@@ -164,3 +164,93 @@ test_it_can_have_another_name_or_none() {
 	zcfs_unmount
 	same "$(<"$BACKING/.zcfs/stats")" mine
 }
+
+# --- zcfs status: the same for people and for programs ---
+
+status_of() {
+	"${RUN_ZCFS[@]}" status "$@"
+}
+
+# status_ends STATUS TEXT ARGUMENT...: zcfs status ends with that code and says TEXT.
+status_ends() {
+	local expected=$1 text=$2 status=0 output
+
+	shift 2
+	output=$(timeout 30 "${RUN_ZCFS[@]}" status "$@" 2>&1) || status=$?
+	((status == expected)) || fail "zcfs status $*: ended with $status: $output"
+	[[ $output =~ $text ]] || fail "zcfs status $*: should say '$text', says: $output"
+}
+
+test_zcfs_status_shows_totals() {
+	zcfs_mount
+	random_file "$MNT/f" 1048576
+	copy_range "$MNT/f" "$MNT/g"
+	status_of "$MNT" >"$WORK/shown"
+	head -1 "$WORK/shown" | grep -qF "$MNT: $BACKING, transport "
+	grep -qE '^written    1\.0 MiB    ' "$WORK/shown"
+	grep -qE '^copied     1\.0 MiB    ' "$WORK/shown"
+	grep -qE '^requests   [0-9]+ +.*write [0-9]+' "$WORK/shown"
+	grep -qE '^copies     0 in flight, 0 waiting$' "$WORK/shown"
+	status_of --json "$MNT" >"$WORK/json"
+	same "$(wc -l <"$WORK/json")" 1
+	grep -qF "{\"mount_point\":\"$MNT\",\"backing\":\"$BACKING\"," "$WORK/json"
+	grep -qF '"copies":[],"waiting":0}' "$WORK/json"
+}
+
+test_zcfs_status_says_what_is_wrong() {
+	zcfs_mount -o control=mine
+	mkdir "$MNT/dir"
+	status_ends 3 'not the mount point of a zcfs' "$WORK"
+	status_ends 3 'No such file' "$WORK/missing"
+	status_ends 3 '\.zcfs does not exist.*--control' "$MNT"
+	status_ends 0 '^[^ ]+: ' --control=mine "$MNT"
+	status_ends 3 'does not exist.*the mount point itself' --control=mine "$MNT/dir"
+	status_ends 1 'not a name' --control=../mine "$MNT"
+	status_ends 1 'unrecognized option' --wach "$MNT"
+	status_ends 1 'one mount point at a time' "$MNT" "$MNT"
+	status_ends 2 'mount point is missing'
+	# A directory that looks like one.
+	mkdir "$WORK/.zcfs"
+	: >"$WORK/.zcfs/status"
+	status_ends 3 'not the mount point of a zcfs' "$WORK"
+	# Who still means a backing directory of this name.
+	mkdir "$WORK/status"
+	(cd "$WORK" && zcfs_refuses 4 'missing' ./status missing)
+}
+
+# users: root
+test_zcfs_status_is_for_the_owner_of_the_mount() {
+	zcfs_mount -o allow_other
+	status_ends 0 "^$MNT: " "$MNT"
+	as_user "${RUN_ZCFS[@]}" status "$MNT" >"$WORK/said" 2>&1 && fail 'a stranger sees it'
+	grep -q 'who mounted it' "$WORK/said"
+}
+
+test_zcfs_status_tells_a_mount_that_nobody_serves() {
+	zcfs_mount
+	kill -KILL "$zcfs_pid"
+	wait_until 20 is_gone "$zcfs_pid"
+	wait "$zcfs_pid" 2>/dev/null || true
+	mounted=0
+	status_ends 5 'nobody serves this mount' "$MNT"
+	fusermount3 -u "$MNT"
+}
+
+watched_twice() {
+	(($(grep -c '"mount_point"' "$WORK/watched") >= 2))
+}
+
+test_zcfs_status_watches_until_the_mount_ends() {
+	local watcher
+
+	zcfs_mount
+	status_of -w --json "$MNT" >"$WORK/watched" 2>"$WORK/watch.log" &
+	watcher=$!
+	wait_until 30 watched_twice || fail 'nothing is shown again'
+	# It may just be looking.
+	wait_until 10 fusermount3 -u "$MNT" 2>/dev/null || fail 'watching keeps the mount busy'
+	zcfs_ended
+	wait_until 30 is_gone "$watcher" || fail 'zcfs status -w does not end with the mount'
+	wait "$watcher"
+	grep -q "$MNT is unmounted" "$WORK/watch.log"
+}
