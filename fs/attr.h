@@ -11,7 +11,8 @@
 struct fs;
 struct request;
 
-#define ATTR_STATX_MASK (STATX_BASIC_STATS)
+/* The mount (Linux 5.8) is part of an inode's identity, see inode.h. */
+#define ATTR_STATX_MASK (STATX_BASIC_STATS | STATX_MNT_ID)
 
 /* statx(2) of what fd (also O_PATH) stands for. Returns 0 or -errno. */
 int attr_get(int fd, struct statx *ret_stx);

@@ -73,13 +73,15 @@ int fhandle_open(const struct fhandle_mount *mount, const struct file_handle *ha
 	return fd < 0 ? -errno : fd;
 }
 
-static const struct fhandle_mount *find_mount(struct fhandle_mounts *mounts, dev_t dev)
+static const struct fhandle_mount *find_mount(struct fhandle_mounts *mounts, dev_t dev,
+					      uint64_t mount_id)
 {
 	const struct fhandle_mount *mount;
 
 	pthread_mutex_lock(&mounts->lock);
-	for (mount = mounts->first; mount && mount->dev != dev; mount = mount->next)
-		;
+	mount = mounts->first;
+	while (mount && (mount->dev != dev || mount->mount_id != mount_id))
+		mount = mount->next;
 	pthread_mutex_unlock(&mounts->lock);
 	return mount;
 }
@@ -119,7 +121,7 @@ const struct fhandle_mount *fhandle_mount_of(struct fhandle_mounts *mounts, int 
 					     const struct file_handle *handle)
 {
 	dev_t dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
-	const struct fhandle_mount *known = find_mount(mounts, dev);
+	const struct fhandle_mount *known = find_mount(mounts, dev, stx->stx_mnt_id);
 	struct fhandle_mount *mount;
 
 	if (known)
@@ -128,6 +130,7 @@ const struct fhandle_mount *fhandle_mount_of(struct fhandle_mounts *mounts, int 
 	if (!mount)
 		return NULL;
 	mount->dev = dev;
+	mount->mount_id = stx->stx_mnt_id;
 	mount->fd = open_filesystem(fd, stx->stx_mode & S_IFMT, handle);
 	if (mount->fd < 0) {
 		free(mount);

@@ -7,8 +7,9 @@
  * too many.
  *
  * open_by_handle_at(2) wants CAP_DAC_READ_SEARCH, a filesystem that has handles, and a descriptor
- * somewhere on it, not an O_PATH one. Those are kept here, one for each filesystem that was met;
- * they live as long as the mount.
+ * somewhere on it, not an O_PATH one. Those are kept here, one for each
+ * filesystem and mount of it that was met: what is opened by one is reached by its mount. They live
+ * as long as ours.
  *
  * Thread: any. The lock is a leaf.
  */
@@ -16,11 +17,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 struct fhandle_mount {
 	dev_t dev;
-	int fd; /* on that filesystem */
+	uint64_t mount_id; /* statx(2)'s, 0 before Linux 5.8 */
+	int fd; /* there */
 	struct fhandle_mount *next;
 };
 
@@ -33,7 +36,7 @@ void fhandle_mounts_init(struct fhandle_mounts *mounts);
 void fhandle_mounts_fini(struct fhandle_mounts *mounts);
 
 /*
- * The filesystem that fd (also O_PATH), whose attributes and handle these are, is on. NULL where
+ * The mount that fd (also O_PATH), whose attributes and handle these are, is on. NULL where
  * its inodes cannot be opened by handle, or when there is no memory.
  */
 const struct fhandle_mount *fhandle_mount_of(struct fhandle_mounts *mounts, int fd,

@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "attr.h"
@@ -44,8 +43,7 @@ static struct inode *inode_new(const struct statx *stx, const struct fhandle_mou
 
 	if (!inode)
 		return NULL;
-	inode->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
-	inode->ino = stx->stx_ino;
+	inode->key = inode_key_of(stx);
 	inode->type = stx->stx_mode & S_IFMT;
 	inode->fd = -1;
 	inode->mount = mount;
@@ -241,8 +239,8 @@ void inode_ref_put(struct inode_ref *ref)
 static struct inode *find_same(struct inode_table *table, const struct statx *stx,
 			       const struct file_handle *handle)
 {
-	struct inode *inode = table_find_key(table, makedev(stx->stx_dev_major, stx->stx_dev_minor),
-					     stx->stx_ino);
+	const struct inode_key key = inode_key_of(stx);
+	struct inode *inode = table_find_key(table, &key);
 
 	if (!inode || inode->fd >= 0)
 		return inode;
@@ -285,8 +283,8 @@ static int make_candidate(struct inode_table *table, int fd, bool own_fd, const 
 static struct inode *find_or_insert(struct inode_table *table, const struct statx *stx,
 				    struct inode **candidate)
 {
-	struct inode *inode = table_find_key(table, makedev(stx->stx_dev_major, stx->stx_dev_minor),
-					     stx->stx_ino);
+	const struct inode_key key = inode_key_of(stx);
+	struct inode *inode = table_find_key(table, &key);
 
 	if (inode && inode->fd >= 0)
 		return inode;
@@ -355,12 +353,12 @@ static void pin(struct inode_table *table, struct inode *inode)
 
 bool inode_pin_cached(struct inode_table *table, const struct statx *stx)
 {
+	const struct inode_key key = inode_key_of(stx);
 	struct inode *inode;
 	bool done;
 
 	pthread_mutex_lock(&table->lock);
-	inode = table_find_key(table, makedev(stx->stx_dev_major, stx->stx_dev_minor),
-			       stx->stx_ino);
+	inode = table_find_key(table, &key);
 	done = !inode || inode->fd >= 0;
 	if (inode && done)
 		pin(table, inode);
@@ -477,12 +475,12 @@ struct inode_counts inode_counts(struct inode_table *table)
 
 uint64_t inode_find(struct inode_table *table, const struct statx *stx)
 {
+	const struct inode_key key = inode_key_of(stx);
 	struct inode *inode;
 	uint64_t nodeid;
 
 	pthread_mutex_lock(&table->lock);
-	inode = table_find_key(table, makedev(stx->stx_dev_major, stx->stx_dev_minor),
-			       stx->stx_ino);
+	inode = table_find_key(table, &key);
 	nodeid = inode ? inode->nodeid : 0;
 	pthread_mutex_unlock(&table->lock);
 	return nodeid;

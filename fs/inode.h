@@ -6,8 +6,11 @@
  * The inodes that the kernel knows, or that a request is using.
  *
  * An inode is found by its node id (what the kernel sends) and by its identity in the backing tree:
- * device and inode number, and the file handle of name_to_handle_at(2), whose generation tells a
- * new file from an older one with the same number.
+ * device and inode number, the mount by which it was reached, and the file handle of
+ * name_to_handle_at(2), whose generation tells a new file from an older one with the same number.
+ *
+ * The mount: bind mounts below the backing directory may show one directory twice, with different
+ * rights (read-only), and the kernel allows a directory one place only. It is 0 before Linux 5.8.
  *
  * It is not a path: names change under us. It is reached through an O_PATH descriptor, and these
  * are bounded whatever the size of the tree:
@@ -83,7 +86,7 @@ int inode_ref_again(struct inode_table *table, struct inode *inode, struct inode
 
 /*
  * Finds or makes the inode behind fd (O_PATH, or an ordinary descriptor of the file), whose
- * attributes are stx (STATX_BASIC_STATS at least), and counts one lookup for the kernel. Takes fd
+ * attributes are stx (as attr_get() asks for them), and counts one lookup for the kernel. Takes fd
  * over when own_fd is true and it is O_PATH, also on error. Returns 0 and its node id and a number
  * that with the node id is unique for the life of the mount, or -errno (-ENOMEM, -EMFILE).
  */

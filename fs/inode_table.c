@@ -2,15 +2,32 @@
 #include "inode_table.h"
 
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 
 static size_t bucket_of_id(const struct inode_table *table, uint64_t nodeid)
 {
 	return nodeid & (table->bucket_count - 1);
 }
 
-static size_t bucket_of_key(const struct inode_table *table, dev_t dev, ino_t ino)
+struct inode_key inode_key_of(const struct statx *stx)
 {
-	uint64_t hash = (ino ^ (dev << 32 | dev >> 32)) * 0x9e3779b97f4a7c15ULL;
+	return (struct inode_key){
+		.dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.ino = stx->stx_ino,
+		.mount_id = stx->stx_mnt_id,
+	};
+}
+
+static bool same_key(const struct inode_key *a, const struct inode_key *b)
+{
+	return a->ino == b->ino && a->dev == b->dev && a->mount_id == b->mount_id;
+}
+
+static size_t bucket_of_key(const struct inode_table *table, const struct inode_key *key)
+{
+	uint64_t hash = key->ino ^ (key->dev << 32 | key->dev >> 32) ^ key->mount_id << 16;
+
+	hash *= 0x9e3779b97f4a7c15ULL;
 
 	return (hash >> 20) & (table->bucket_count - 1);
 }
@@ -18,7 +35,7 @@ static size_t bucket_of_key(const struct inode_table *table, dev_t dev, ino_t in
 static void table_link(struct inode_table *table, struct inode *inode)
 {
 	struct inode **id = &table->by_id[bucket_of_id(table, inode->nodeid)];
-	struct inode **key = &table->by_key[bucket_of_key(table, inode->dev, inode->ino)];
+	struct inode **key = &table->by_key[bucket_of_key(table, &inode->key)];
 
 	inode->next_by_id = *id;
 	*id = inode;
@@ -30,7 +47,7 @@ static void table_link(struct inode_table *table, struct inode *inode)
 
 void table_unname(struct inode_table *table, struct inode *inode)
 {
-	struct inode **link = &table->by_key[bucket_of_key(table, inode->dev, inode->ino)];
+	struct inode **link = &table->by_key[bucket_of_key(table, &inode->key)];
 
 	if (!inode->named)
 		return;
@@ -87,11 +104,11 @@ struct inode *table_find(struct inode_table *table, uint64_t nodeid)
 	return inode;
 }
 
-struct inode *table_find_key(struct inode_table *table, dev_t dev, ino_t ino)
+struct inode *table_find_key(struct inode_table *table, const struct inode_key *key)
 {
-	struct inode *inode = table->by_key[bucket_of_key(table, dev, ino)];
+	struct inode *inode = table->by_key[bucket_of_key(table, key)];
 
-	while (inode && (inode->ino != ino || inode->dev != dev))
+	while (inode && !same_key(&inode->key, key))
 		inode = inode->next_by_key;
 	return inode;
 }

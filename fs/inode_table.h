@@ -30,10 +30,15 @@ struct data_version {
 	uint64_t size;
 };
 
-struct inode {
-	uint64_t nodeid;
+struct inode_key {
 	dev_t dev;
 	ino_t ino;
+	uint64_t mount_id;
+};
+
+struct inode {
+	uint64_t nodeid;
+	struct inode_key key;
 	mode_t type;
 
 	/* Under the table's lock. */
@@ -82,9 +87,12 @@ struct inode_table {
 	pthread_cond_t roomier; /* fd_count went down */
 };
 
-/* The inode with this node id, or this device and inode number, or NULL. */
+/* Of what was asked with ATTR_STATX_MASK. */
+struct inode_key inode_key_of(const struct statx *stx);
+
+/* The inode with this node id, or this key, or NULL. */
 struct inode *table_find(struct inode_table *table, uint64_t nodeid);
-struct inode *table_find_key(struct inode_table *table, dev_t dev, ino_t ino);
+struct inode *table_find_key(struct inode_table *table, const struct inode_key *key);
 
 /* Puts a new inode in and gives it its node id. */
 void table_insert(struct inode_table *table, struct inode *inode);
