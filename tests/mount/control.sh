@@ -254,3 +254,50 @@ test_zcfs_status_watches_until_the_mount_ends() {
 	wait "$watcher"
 	grep -q "$MNT is unmounted" "$WORK/watch.log"
 }
+
+is_held_up() {
+	status_of "$MNT" >"$WORK/shown"
+	grep -q '^pid [0-9].* -> ' "$WORK/shown" && ! grep -q '^pid [0-9]*    0 %' "$WORK/shown"
+}
+
+# A copy that stands still in the middle, of files with names that would like to be more than names.
+test_zcfs_status_shows_a_copy_in_flight() {
+	local name=$'evil\n\033[31m"\\ -> \377' copier
+
+	printf '%-63s\n' 'pwrite 20 1 -1' >"$WORK/fault"
+	under=(env "LD_PRELOAD=$RUN/bin/fault_preload.so" "ZCFS_FAULT_FILE=$WORK/fault")
+	random_file "$BACKING/$name" 4000000
+	zcfs_mount -o io=plain,copy_buffer_size=64K
+	copy_range "$MNT/$name" "$MNT/copy" &
+	copier=$!
+	wait_until 30 is_held_up || fail "no copy is shown: $(<"$WORK/shown")"
+	grep -qE "^copies +1 in flight, 0 waiting$" "$WORK/shown"
+	grep -qE '^pid [0-9]+ +[0-9]+ %  .*  plain  .* of 3\.8 MiB  .*/s  ' "$WORK/shown"
+	grep -qF 'evil\n\033[31m"\\ -> \377 -> copy' "$WORK/shown"
+	same "$(tr -d '\n -~' <"$WORK/shown")" '' # printable ASCII
+	status_of --json "$MNT" >"$WORK/json"
+	same "$(tr -d '\n -~' <"$WORK/json")" ''
+	grep -q '"path":"plain","done":[1-9][0-9]*,"total":4000000,' "$WORK/json"
+	if command -v python3 >/dev/null; then check_json "$name"; fi
+	printf '%-63s\n' '' | dd of="$WORK/fault" conv=notrunc status=none
+	wait "$copier"
+	cmp "$BACKING/$name" "$BACKING/copy"
+	status_of "$MNT" >"$WORK/shown"
+	grep -qE '^copies +0 in flight, 0 waiting$' "$WORK/shown"
+}
+
+# What a program reads is what the file is called.
+check_json() { # NAME
+	python3 - "$WORK/json" "$MNT" "$1" <<-'END'
+		import json, os, sys
+		file, mnt, name = (os.fsencode(word) for word in sys.argv[1:])
+		status = json.load(open(file))
+		assert os.fsencode(status["mount_point"]) == mnt, status["mount_point"]
+		copy, = status["copies"]
+		src = copy["src"].encode("utf-8", "surrogateescape")
+		assert src.endswith(name), (src, name)
+		assert copy["dst"].endswith("copy"), copy["dst"]
+		assert 0 < copy["done"] < copy["total"] == 4000000, copy
+		assert copy["seconds"] >= 0 and copy["pid"] > 0, copy
+	END
+}

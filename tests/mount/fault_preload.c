@@ -6,8 +6,10 @@
  *
  *     CALL FIRST COUNT ERRNO        pwrite 3 1 5: the third pwrite from now on ends in errno 5
  *
- * It is mapped, so a test can rewrite it while zcfs runs (in place: truncating it would take the
- * mapping away); counting starts anew whenever the text differs. Each fault is told on stderr.
+ * ERRNO -1: the call is held up until the text differs, and does then what it always does.
+ *
+ * The file is mapped, so a test can rewrite it while zcfs runs (in place: truncating it would take
+ * the mapping away); counting starts anew whenever the text differs. Each fault is told on stderr.
  *
  * What zcfs calls, and not what liburing does inside: its system calls are its own.
  */
@@ -31,6 +33,7 @@
 #include <unistd.h>
 
 #define TEXT_SIZE 64
+#define HOLD_UP	  (-1)
 
 static struct {
 	pthread_mutex_t lock;
@@ -71,6 +74,18 @@ static int count_call(const char *call)
 	return fault.calls >= first && fault.calls - first < count ? error : 0;
 }
 
+/* Until the test says something else. */
+static void hold_up(void)
+{
+	char seen[TEXT_SIZE - 1];
+
+	pthread_mutex_lock(&fault.lock);
+	memcpy(seen, fault.seen, sizeof(seen));
+	pthread_mutex_unlock(&fault.lock);
+	while (!memcmp(seen, fault.text, sizeof(seen)))
+		usleep(1000);
+}
+
 /* Whether this call is to fail; errno is then set. */
 static bool fails(const char *call)
 {
@@ -82,7 +97,9 @@ static bool fails(const char *call)
 	pthread_mutex_lock(&fault.lock);
 	error = count_call(call);
 	pthread_mutex_unlock(&fault.lock);
-	if (!error)
+	if (error == HOLD_UP)
+		hold_up();
+	if (!error || error == HOLD_UP)
 		return false;
 	length = snprintf(message, sizeof(message), "fault: %s ends in %d\n", call, error);
 	if (write(STDERR_FILENO, message, (size_t)length) < 0)
