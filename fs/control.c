@@ -28,12 +28,6 @@ struct control_file {
 
 /* ---- what the files say ---- */
 
-static const char *const path_names[STATS_PATHS] = {
-	[STATS_FIXED] = "fixed",
-	[STATS_PLAIN] = "plain",
-	[STATS_HOLE] = "hole",
-};
-
 /* Sums over the workers that exist now. */
 struct totals {
 	struct pool_counts buffers;
@@ -78,11 +72,11 @@ static void print_value(FILE *out, const char *name, const char *type, const cha
 }
 
 static void print_by_path(FILE *out, const char *name, const char *help,
-			  const _Atomic uint64_t counters[STATS_PATHS], int paths)
+			  const _Atomic uint64_t *counters, enum stats_path paths)
 {
 	print_metric(out, name, "counter", help);
-	for (int path = 0; path < paths; path++)
-		fprintf(out, "%s{path=\"%s\"} %llu\n", name, path_names[path],
+	for (enum stats_path path = 0; path < paths; path++)
+		fprintf(out, "%s{path=\"%s\"} %llu\n", name, stats_path_name(path),
 			(unsigned long long)stats_read(&counters[path]));
 }
 
@@ -105,9 +99,9 @@ static void print_stats(struct fs *fs, FILE *out)
 	uint64_t handles = handle_count(fs->handles);
 
 	print_by_path(out, "zcfs_read_bytes_total", "Bytes served to READ.", fs->stats.read_bytes,
-		      STATS_HOLE);
+		      STATS_TRANSFERS);
 	print_by_path(out, "zcfs_write_bytes_total", "Bytes taken from WRITE.",
-		      fs->stats.write_bytes, STATS_HOLE);
+		      fs->stats.write_bytes, STATS_TRANSFERS);
 	print_by_path(out, "zcfs_copy_bytes_total", "Bytes of copy_file_range.",
 		      fs->stats.copy_bytes, STATS_PATHS);
 	print_value(out, "zcfs_copy_requests_total", "counter", "Requests of copy_file_range.",
@@ -132,6 +126,7 @@ static void print_stats(struct fs *fs, FILE *out)
 }
 
 static const char *const io_names[] = { "auto", "fixed", "plain" };
+static const char *const copy_names[] = { "auto", "fixed", "kernel" };
 static const char *const cache_names[] = { "auto", "always", "never" };
 static const char *const lock_names[] = { "local", "forward" };
 
@@ -146,8 +141,8 @@ static void print_options(const struct options *options, FILE *out)
 	fprintf(out, "locks              %s\n", lock_names[options->locks]);
 	fprintf(out, "threads            %u request workers and %u copiers at most\n",
 		options->threads, options->copy_threads);
-	fprintf(out, "copies             %u buffers of %zu KiB, %llu MiB a reply\n",
-		options->copy_buffers, options->copy_buffer_size >> 10,
+	fprintf(out, "copies             %s, %u buffers of %zu KiB, %llu MiB a reply\n",
+		copy_names[options->copy], options->copy_buffers, options->copy_buffer_size >> 10,
 		(unsigned long long)options->copy_max >> 20);
 }
 

@@ -287,7 +287,7 @@ static void print_job(FILE *out, struct copy_job *job)
 	uint64_t done = atomic_load(&job->copied) + atomic_load(&job->piece.copied);
 
 	fprintf(out, "pid=%u path=%s done=%llu total=%llu seconds=%.2f", job->request->in.pid,
-		pool_is_registered(job->worker->pool) ? "fixed" : "plain", (unsigned long long)done,
+		stats_path_name(atomic_load(&job->path)), (unsigned long long)done,
 		(unsigned long long)job->length, seconds_since(&job->started));
 	print_name(out, "src", job->src);
 	print_name(out, "dst", job->dst);

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "copy_job.h"
 #include "fs.h"
@@ -80,9 +81,13 @@ static void copy_finish(struct copy_job *job, int err)
 	copy_conclude(job, copied ? (int64_t)copied : err);
 }
 
-static void count(struct copy_job *job, enum stats_path path, uint64_t bytes)
+/* Bytes of data or of a hole are done. */
+static void account(struct copy_job *job, enum stats_path path, uint64_t bytes)
 {
 	stats_add(&job->request->fs->stats.copy_bytes[path], bytes);
+	if (path != STATS_HOLE)
+		job->data += bytes;
+	atomic_fetch_add(&job->copied, bytes);
 }
 
 static void copy_step(struct copy_job *job);
@@ -93,10 +98,11 @@ static void piece_done(struct pool_copy *piece, int64_t result)
 		(struct copy_job *)((char *)piece - offsetof(struct copy_job, piece));
 
 	if (result > 0) {
-		count(job, STATS_FIXED, piece->fixed_bytes);
-		count(job, STATS_PLAIN, (uint64_t)result - piece->fixed_bytes);
-		job->data += (uint64_t)result;
-		atomic_fetch_add(&job->copied, (uint64_t)result);
+		pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() adds both up */
+		atomic_store(&piece->copied, 0);
+		account(job, STATS_FIXED, piece->fixed_bytes);
+		account(job, STATS_PLAIN, (uint64_t)result - piece->fixed_bytes);
+		pthread_mutex_unlock(copier_lock(job->copier));
 	}
 	if (result < 0 || (uint64_t)result < piece->length)
 		copy_finish(job, result < 0 ? (int)result : 0);
@@ -109,7 +115,8 @@ static void submit_piece(struct copy_job *job, uint64_t length)
 	struct worker *worker = job->worker;
 	uint64_t copied = atomic_load(&job->copied);
 
-	pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() looks at piece.copied */
+	atomic_store(&job->path, pool_is_registered(worker->pool) ? STATS_FIXED : STATS_PLAIN);
+	pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() looks at it */
 	job->piece = (struct pool_copy){
 		.pool = worker->pool,
 		.src_fd = handle_buffered_fd(job->src),
@@ -127,27 +134,28 @@ static void submit_piece(struct copy_job *job, uint64_t length)
 
 static int skip_hole(struct copy_job *job, uint64_t length)
 {
-	int err = copy_make_hole(job->dst->fd, job->dst_offset + atomic_load(&job->copied), length);
+	uint64_t offset = job->dst_offset + atomic_load(&job->copied);
+	int err;
 
+	atomic_store(&job->path, STATS_HOLE);
+	err = copy_make_hole(job->dst->fd, offset, length);
 	if (err)
 		return err;
-	count(job, STATS_HOLE, length);
-	atomic_fetch_add(&job->copied, length);
+	account(job, STATS_HOLE, length);
 	return 0;
 }
 
-/* Skips the holes at the present position. Returns 1 when data was found (and submitted), 0 at the
- * end, or -errno. */
-static int next_piece(struct copy_job *job)
+/*
+ * Skips a hole at the present position. Returns 0 and the length of the data that follows, 0 at the
+ * end; or -errno.
+ */
+static int next_data(struct copy_job *job, uint64_t *ret_length)
 {
 	uint64_t position = job->src_offset + atomic_load(&job->copied);
 	uint64_t limit = job->src_offset + job->length;
-	uint64_t left = job->data_max - job->data;
 	uint64_t data = position, end = limit;
 	int err = 0;
 
-	if (position >= limit || left == 0 || atomic_load(&job->cancel))
-		return 0;
 	if (!job->holes_as_data)
 		err = copy_find_data(job->src->fd, position, limit, &data, &end);
 	if (!err && data > position)
@@ -158,20 +166,65 @@ static int next_piece(struct copy_job *job)
 		end = limit;
 		err = 0;
 	}
-	if (err)
+	*ret_length = end - data;
+	return err;
+}
+
+enum step {
+	STEP_END, /* nothing is left to do, or nothing more can be done in this reply */
+	STEP_AGAIN,
+	STEP_WAIT, /* for piece_done() */
+};
+
+/* copy_file_range(2) blocks this thread: not for longer than an interrupt may have to wait. */
+#define KERNEL_PIECE (4 << 20)
+
+static int kernel_piece(struct copy_job *job, uint64_t length)
+{
+	uint64_t copied = atomic_load(&job->copied);
+	off_t src_offset = (off_t)(job->src_offset + copied);
+	off_t dst_offset = (off_t)(job->dst_offset + copied);
+	ssize_t n;
+
+	atomic_store(&job->path, STATS_KERNEL);
+	n = copy_file_range(handle_buffered_fd(job->src), &src_offset, handle_buffered_fd(job->dst),
+			    &dst_offset, length < KERNEL_PIECE ? length : KERNEL_PIECE, 0);
+
+	if (n < 0)
+		return errno == EINTR ? STEP_AGAIN : -errno;
+	account(job, STATS_KERNEL, (uint64_t)n);
+	return n ? STEP_AGAIN : STEP_END;
+}
+
+/* Returns an enum step, or -errno. */
+static int one_step(struct copy_job *job)
+{
+	uint64_t left = job->data_max - job->data;
+	uint64_t length;
+	int err;
+
+	if (atomic_load(&job->copied) == job->length || !left || atomic_load(&job->cancel))
+		return STEP_END;
+	err = next_data(job, &length);
+	if (err || !length)
 		return err;
-	if (data >= limit)
-		return 0;
-	submit_piece(job, end - data < left ? end - data : left);
-	return 1;
+	if (length > left)
+		length = left;
+	if (job->request->fs->options.copy == COPY_KERNEL)
+		return kernel_piece(job, length);
+	submit_piece(job, length);
+	return STEP_WAIT;
 }
 
 static void copy_step(struct copy_job *job)
 {
-	int found = next_piece(job);
+	int step;
 
-	if (found <= 0)
-		copy_finish(job, found);
+	do
+		step = one_step(job);
+	while (step == STEP_AGAIN);
+	if (step != STEP_WAIT)
+		copy_finish(job, step);
 }
 
 /*
@@ -183,6 +236,7 @@ void copy_begin(struct copy_job *job, struct worker *worker)
 {
 	job->worker = worker;
 	clock_gettime(CLOCK_MONOTONIC, &job->started);
+	atomic_store(&job->path, STATS_HOLE); /* nothing has travelled yet */
 	copier_list(job);
 	if (job->kill_suid)
 		cred_drop_fsetid(&worker->cred);

@@ -40,6 +40,7 @@ struct copy_job {
 
 	_Atomic uint64_t copied; /* bytes done, holes included, before the piece that is running */
 	uint64_t data; /* of them, data */
+	_Atomic enum stats_path path; /* that it takes now, for the listing */
 	bool *ended; /* set when the job is answered and gone; NULL inline */
 
 	atomic_bool cancel;

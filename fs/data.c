@@ -44,7 +44,8 @@ static struct handle *take_handle(struct request *request)
 
 /* What READ and WRITE have in common at their end: the handle goes, an error is answered. Returns
  * whether there is more to do. */
-static bool moved(struct request *request, ssize_t result, _Atomic uint64_t counters[STATS_PATHS])
+static bool moved(struct request *request, ssize_t result,
+		  _Atomic uint64_t counters[STATS_TRANSFERS])
 {
 	handle_put(take_handle(request));
 	if (result < 0) {

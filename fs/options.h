@@ -18,6 +18,12 @@ enum io_mode {
 	IO_PLAIN, /* pread(2)/pwrite(2) with the same buffers, to compare */
 };
 
+enum copy_mode {
+	COPY_AUTO, /* whatever moves least, by what the files and their filesystems are */
+	COPY_FIXED, /* always through the buffers */
+	COPY_KERNEL, /* copy_file_range(2) on the backing files, to compare */
+};
+
 enum cache_mode {
 	CACHE_AUTO, /* keep pages while mtime, ctime and size of the backing file are what they were
 		     */
@@ -51,6 +57,7 @@ struct options {
 
 	unsigned threads; /* request workers at most */
 	size_t max_write; /* bytes of payload of a request, and of a worker's buffer */
+	enum copy_mode copy;
 	unsigned copy_threads; /* copies in flight at most */
 	size_t copy_buffer_size; /* bytes */
 	unsigned copy_buffers; /* per copy thread */

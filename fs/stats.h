@@ -14,7 +14,9 @@
 enum stats_path {
 	STATS_FIXED, /* READ_FIXED or WRITE_FIXED, in a registered buffer */
 	STATS_PLAIN, /* anything else through a pool buffer */
-	STATS_HOLE, /* copies only: nothing had to travel */
+	STATS_TRANSFERS, /* what READ and WRITE have ends here; the rest is of copies only */
+	STATS_KERNEL = STATS_TRANSFERS, /* copy_file_range(2) on the backing files */
+	STATS_HOLE, /* nothing had to travel */
 	STATS_PATHS,
 };
 
@@ -22,11 +24,24 @@ enum stats_path {
 
 struct stats {
 	_Atomic uint64_t requests[STATS_OPERATIONS]; /* by opcode */
-	_Atomic uint64_t read_bytes[STATS_PATHS];
-	_Atomic uint64_t write_bytes[STATS_PATHS];
+	_Atomic uint64_t read_bytes[STATS_TRANSFERS];
+	_Atomic uint64_t write_bytes[STATS_TRANSFERS];
 	_Atomic uint64_t copy_bytes[STATS_PATHS];
 	_Atomic uint64_t copy_requests;
 };
+
+/* As the label of a counter. */
+static inline const char *stats_path_name(enum stats_path path)
+{
+	static const char *const names[STATS_PATHS] = {
+		[STATS_FIXED] = "fixed",
+		[STATS_PLAIN] = "plain",
+		[STATS_KERNEL] = "kernel",
+		[STATS_HOLE] = "hole",
+	};
+
+	return names[path];
+}
 
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)
 {

@@ -38,6 +38,11 @@ static void tweak_plain(struct options *options)
 	options->io = IO_PLAIN;
 }
 
+static void tweak_kernel(struct options *options)
+{
+	options->copy = COPY_KERNEL;
+}
+
 static int setup_with(void **state, void (*tweak)(struct options *))
 {
 	static struct session session;
@@ -60,6 +65,11 @@ static int setup_small_bound(void **state)
 static int setup_plain(void **state)
 {
 	return setup_with(state, tweak_plain);
+}
+
+static int setup_kernel(void **state)
+{
+	return setup_with(state, tweak_kernel);
 }
 
 static int teardown(void **state)
@@ -233,6 +243,15 @@ static void without_io_uring_they_are_counted_as_plain(void **state)
 	assert_int_equal(counted(session, STATS_PLAIN), 3 * MIB + 5);
 }
 
+static void copy_file_range_is_counted_as_kernel(void **state)
+{
+	struct session *session = *state;
+
+	copy_of_size(session, 9 * MIB + 5);
+	assert_int_equal(counted(session, STATS_KERNEL), 9 * MIB + 5);
+	assert_int_equal(counted(session, STATS_FIXED) + counted(session, STATS_PLAIN), 0);
+}
+
 static void holes_stay_holes(void **state)
 {
 	struct session *session = *state;
@@ -247,7 +266,7 @@ static void holes_stay_holes(void **state)
 	assert_int_equal(fstat(dst.fd, &st), 0);
 	assert_true(st.st_blocks * 512 < (blkcnt_t)(1 * MIB));
 	assert_int_equal(counted(session, STATS_HOLE) + counted(session, STATS_FIXED) +
-				 counted(session, STATS_PLAIN),
+				 counted(session, STATS_PLAIN) + counted(session, STATS_KERNEL),
 			 30 * MIB);
 	file_done(session, &src);
 	file_done(session, &dst);
@@ -433,13 +452,20 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define PLAIN(name) { #name " [plain]", name, setup_plain, teardown, NULL }
+#define KERNEL(name)                                                  \
+	{                                                             \
+#name " [kernel]", name, setup_kernel, teardown, NULL \
+	}
 		TEST(files_of_every_kind_of_length_are_copied_whole),
 		PLAIN(files_of_every_kind_of_length_are_copied_whole),
+		KERNEL(files_of_every_kind_of_length_are_copied_whole),
+		KERNEL(copy_file_range_is_counted_as_kernel),
 		TEST(both_wire_forms_copy_the_same),
 		TEST(the_bytes_are_counted_as_fixed),
 		PLAIN(without_io_uring_they_are_counted_as_plain),
 		TEST(holes_stay_holes),
 		PLAIN(holes_stay_holes),
+		KERNEL(holes_stay_holes),
 		TEST(a_hole_is_punched_where_the_destination_had_data),
 		cmocka_unit_test_setup_teardown(one_reply_is_bounded_and_the_caller_goes_on,
 						setup_small_bound, teardown),
@@ -451,6 +477,7 @@ int main(void)
 		TEST(a_copy_that_is_released_meanwhile_still_has_its_files),
 		TEST(an_unprivileged_copy_clears_set_uid),
 		PLAIN(an_unprivileged_copy_clears_set_uid),
+		KERNEL(an_unprivileged_copy_clears_set_uid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
