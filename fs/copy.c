@@ -6,8 +6,9 @@
  *    decides who does it: up to INLINE_MAX bytes the worker itself, with the buffer that the
  *    request came in; more, a copier (copier.c). The request is then detached, and the worker free.
  *  2 copy_begin() starts it on a ring, which is run until the job is done.
- *  3 copy_step() looks at the source: a hole is made a hole in the destination, at once; data goes
- *    through the pipeline of pool/copy.h, whose end (piece_done) brings the next step.
+ *  3 copy_step() clones what can be cloned, whatever the length. Of the rest it looks at the
+ * source: a hole is made a hole in the destination, at once; data goes through the pipeline of
+ *    pool/copy.h, whose end (piece_done) brings the next step.
  *  4 The end of the source, of the length, or of the bound on one reply; an interrupt; an error:
  *    copy_finish() answers with the contiguous prefix, or with the errno when that is empty.
  *
@@ -33,6 +34,9 @@
 
 /* A copy of one block is not searched for holes. */
 #define HOLE_MIN 4096
+
+/* Less is copied sooner than cloned. */
+#define CLONE_MIN (64 << 10)
 
 /* What one reply of the old form can say: fuse_write_out.size has 32 bits. Linux fs/fuse/file.c
  * asks for no more than this either. */
@@ -85,7 +89,7 @@ static void copy_finish(struct copy_job *job, int err)
 static void account(struct copy_job *job, enum stats_path path, uint64_t bytes)
 {
 	stats_add(&job->request->fs->stats.copy_bytes[path], bytes);
-	if (path != STATS_HOLE)
+	if (path != STATS_HOLE && path != STATS_CLONE)
 		job->data += bytes;
 	atomic_fetch_add(&job->copied, bytes);
 }
@@ -196,20 +200,49 @@ static int kernel_piece(struct copy_job *job, uint64_t length)
 	return n ? STEP_AGAIN : STEP_END;
 }
 
+/*
+ * Clones what can be cloned from here on. Any error leaves the rest to the other ways, which find
+ * the same one if it is about the files; when there must be no other way, it is the answer:
+ * -EOPNOTSUPP makes the caller's kernel copy through the mount's page cache by itself.
+ */
+static int clone_step(struct copy_job *job, uint64_t *ret_before)
+{
+	uint64_t cloned;
+	int err;
+
+	atomic_store(&job->path, STATS_CLONE);
+	err = copy_clone(job, &cloned, ret_before);
+	if (job->request->fs->options.copy == COPY_CLONE && (err || *ret_before)) {
+		*ret_before = 0;
+		return err ? err : -EOPNOTSUPP;
+	}
+	account(job, STATS_CLONE, cloned);
+	job->clone = *ret_before > 0;
+	return STEP_AGAIN;
+}
+
 /* Returns an enum step, or -errno. */
 static int one_step(struct copy_job *job)
 {
 	uint64_t left = job->data_max - job->data;
-	uint64_t length;
+	uint64_t length, before = 0;
 	int err;
 
 	if (atomic_load(&job->copied) == job->length || !left || atomic_load(&job->cancel))
 		return STEP_END;
+	if (job->clone) {
+		int step = clone_step(job, &before);
+
+		if (!before)
+			return step;
+	}
 	err = next_data(job, &length);
 	if (err || !length)
 		return err;
 	if (length > left)
 		length = left;
+	if (before && length > before)
+		length = before;
 	if (job->request->fs->options.copy == COPY_KERNEL)
 		return kernel_piece(job, length);
 	submit_piece(job, length);
@@ -321,6 +354,13 @@ static void run_inline(struct copy_job *job)
 	copy_begin(job, request->worker);
 }
 
+static bool wants_clone(const struct copy_job *job)
+{
+	enum copy_mode mode = job->request->fs->options.copy;
+
+	return mode == COPY_CLONE || (mode == COPY_AUTO && job->length >= CLONE_MIN);
+}
+
 /*
  * The source may grow or shrink meanwhile. What it has now is what this reply is about: growth is
  * for the next request, and a file that shrank ends at a short read.
@@ -337,6 +377,10 @@ static int clamp_to_source(struct copy_job *job)
 		job->length = 0;
 	else if (size - job->src_offset < job->length)
 		job->length = size - job->src_offset;
+	job->src_device = st.st_dev;
+	job->src_size = size;
+	job->src_block = (uint64_t)st.st_blksize;
+	job->clone = wants_clone(job);
 	job->holes_as_data = job->length <= HOLE_MIN;
 	return 0;
 }

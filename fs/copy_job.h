@@ -7,7 +7,7 @@
  * nobody else includes.
  *
  *     copy.c      the request and the steps of its job        copier.c   queue, threads, listing
- *     copy_hole.c                                             what a step is made of
+ *     copy_clone.c copy_hole.c                                what a step is made of
  *
  * Thread: that of the job's worker from copy_begin() on; before, whoever holds the job. cancel and
  * copied may be used by any thread, the rest of what copier_print() reads is written under the
@@ -34,8 +34,12 @@ struct copy_job {
 	uint64_t dst_offset;
 	uint64_t length;
 	uint64_t data_max; /* data bytes for this reply */
+	dev_t src_device;
+	uint64_t src_size; /* when the job was made */
+	uint64_t src_block; /* bytes, st_blksize */
 	bool wide; /* the reply of COPY_FILE_RANGE_64 */
 	bool kill_suid; /* the caller is not privileged: the writes clear set-uid bits */
+	bool clone; /* worth a try from here on */
 	bool holes_as_data; /* the destination cannot punch */
 
 	_Atomic uint64_t copied; /* bytes done, holes included, before the piece that is running */
@@ -63,6 +67,13 @@ void copier_submit(struct copy_job *job);
 void copier_list(struct copy_job *job);
 void copier_unlist(struct copy_job *job);
 pthread_mutex_t *copier_lock(struct copier *copier);
+
+/*
+ * copy_clone.c: lets the destination share blocks of the source, as many as can be from the present
+ * position. Returns 0 and the bytes, or the bytes to be copied before it is tried again; or -errno,
+ * -EOPNOTSUPP when this range cannot be cloned. Nothing has changed then.
+ */
+int copy_clone(struct copy_job *job, uint64_t *ret_cloned, uint64_t *ret_before);
 
 /*
  * copy_hole.c: where the next data and the end of it lie, as offsets in the source, not beyond

@@ -50,6 +50,7 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	pthread_mutex_init(&fs->lock, NULL);
 	interrupt_table_init(&fs->interrupts);
+	refusals_init(&fs->refusals);
 	err = handle_table_new(fs, &fs->handles);
 	if (err)
 		goto free_fs;
@@ -62,6 +63,7 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 free_handles:
 	handle_table_free(fs->handles);
 free_fs:
+	refusals_fini(&fs->refusals);
 	interrupt_table_fini(&fs->interrupts);
 	pthread_mutex_destroy(&fs->lock);
 	free(fs);
@@ -82,6 +84,7 @@ void fs_free(struct fs *fs)
 		return;
 	handle_table_free(fs->handles);
 	inode_table_free(fs->inodes);
+	refusals_fini(&fs->refusals);
 	interrupt_table_fini(&fs->interrupts);
 	if (fs->proc_self_fd >= 0)
 		close(fs->proc_self_fd);

@@ -14,6 +14,7 @@
 #include "inode.h"
 #include "interrupt.h"
 #include "options.h"
+#include "refusal.h"
 #include "stats.h"
 
 struct copier;
@@ -50,6 +51,7 @@ struct fs {
 	struct copier *copier;
 	struct lock_waiters *lock_waiters;
 	struct interrupt_table interrupts;
+	struct refusals refusals;
 	struct stats stats;
 	struct timespec started; /* CLOCK_REALTIME */
 

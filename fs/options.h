@@ -20,6 +20,7 @@ enum io_mode {
 
 enum copy_mode {
 	COPY_AUTO, /* whatever moves least, by what the files and their filesystems are */
+	COPY_CLONE, /* by sharing blocks, or not at all */
 	COPY_FIXED, /* always through the buffers */
 	COPY_KERNEL, /* copy_file_range(2) on the backing files, to compare */
 };

@@ -226,7 +226,7 @@ static void nonsense_is_refused_with_option_value_and_what_is_allowed(void **sta
 	} nonsense[] = {
 		{ "io", "fast", "auto, fixed or plain" },
 		{ "io", "", "auto, fixed or plain" },
-		{ "copy", "plain", "auto, fixed or kernel" },
+		{ "copy", "plain", "auto, clone, fixed or kernel" },
 		{ "cache", "autox", "auto, always or never" },
 		{ "locks", "none", "local or forward" },
 		{ "threads", "0", "1 to 64" },

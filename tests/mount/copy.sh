@@ -26,6 +26,65 @@ test_copies_behave_as_natively_with_plain_io() {
 	native || same "$(travelled copy fixed)" 0
 }
 
+# Where nothing can be cloned the kernel copies by itself, through the mount's page cache.
+# filesystems: ext4 xfs btrfs
+# users: root user
+test_copies_behave_as_natively_when_they_must_be_clones() {
+	zcfs_mount --copy=clone
+	check_copy "$NATIVE" "$MNT"
+	native && return
+	same "$(travelled copy fixed)" 0
+	case $FILESYSTEM in
+	ext4) same "$(travelled copy clone)" 0 ;;
+	*) at_least "$(travelled copy clone)" 1000000 'bytes cloned' ;;
+	esac
+}
+
+# filesystems: ext4 xfs btrfs
+test_copies_behave_as_natively_by_copy_file_range() {
+	zcfs_mount --copy=kernel
+	check_copy "$NATIVE" "$MNT"
+	native && return
+	same "$(travelled copy fixed)" 0
+	at_least "$(travelled copy kernel)" 1000000 'bytes by copy_file_range'
+}
+
+# filesystems: xfs btrfs
+# users: root user
+test_a_large_file_is_cloned_where_the_filesystem_can() {
+	local size=$(((20 << 20) + 1234)) # the tail too
+
+	random_file "$BACKING/source" "$size"
+	cp --reflink=never "$BACKING/source" "$WORK/before"
+	zcfs_mount
+	cp "$MNT/source" "$MNT/copy"
+	cmp "$BACKING/source" "$BACKING/copy"
+	cmp "$MNT/source" "$MNT/copy"
+	native && return
+	same "$(travelled copy clone)" "$size"
+	# Two files, not one.
+	dd if=/dev/zero of="$MNT/copy" bs=64K count=10 seek=5 conv=notrunc status=none
+	cmp "$WORK/before" "$BACKING/source"
+}
+
+# filesystems: xfs btrfs
+# native: no
+test_of_an_unaligned_range_the_whole_blocks_are_cloned() {
+	random_file "$BACKING/source" 3M
+	random_file "$BACKING/copy" 3M
+	cp --reflink=never "$BACKING/copy" "$WORK/expected"
+	dd if="$BACKING/source" of="$WORK/expected" bs=64K iflag=skip_bytes,count_bytes \
+		oflag=seek_bytes skip=5000 seek=50056 count=2000000 conv=notrunc status=none
+	zcfs_mount
+	# 904 bytes into a block both, 3192 up to its end; 488 whole blocks; and 1960 bytes that end
+	# inside one, with old data behind them.
+	copy_range -i 5000 -o 50056 -n 2000000 "$MNT/source" "$MNT/copy"
+	cmp "$WORK/expected" "$BACKING/copy"
+	cmp "$WORK/expected" "$MNT/copy"
+	same "$(travelled copy clone)" 1994752
+	same "$(travelled copy fixed)" $((3192 + 2056))
+}
+
 # filesystems: ext4
 test_copies_behave_as_natively_with_writeback() {
 	zcfs_mount -o writeback
@@ -45,7 +104,7 @@ test_cp_of_a_large_file_goes_through_registered_buffers() {
 
 	mib=$(big 64 1024)
 	random_file "$BACKING/source" "${mib}M"
-	zcfs_mount
+	zcfs_mount --copy=fixed
 	began=${EPOCHREALTIME/./}
 	cp "$MNT/source" "$MNT/copy"
 	note "cp of $mib MiB: $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
@@ -98,7 +157,7 @@ test_a_sparse_file_of_1_TiB_is_copied_in_seconds_and_stays_sparse() {
 			dd of="$BACKING/source" bs=64K seek="$at" oflag=seek_bytes conv=notrunc status=none
 	done
 	sync "$BACKING/source"
-	zcfs_mount
+	zcfs_mount --copy=fixed
 	began=$SECONDS
 	# The native copy of ext4 reads every hole.
 	if native; then cp "$MNT/source" "$MNT/copy"; else copy_range "$MNT/source" "$MNT/copy"; fi
@@ -142,7 +201,7 @@ test_a_file_of_5_GiB_is_copied() {
 	local began
 
 	random_file "$BACKING/source" 5G
-	zcfs_mount
+	zcfs_mount --copy=fixed
 	began=${EPOCHREALTIME/./}
 	cp "$MNT/source" "$MNT/copy"
 	note "cp of 5 GiB: $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
@@ -161,7 +220,7 @@ is_larger() {
 # Starts a copy that takes long: with one small buffer, so that it is slow on the fastest disk.
 start_slow_copy() {
 	random_file "$BACKING/source" "$(big 256M 1G)"
-	zcfs_mount -o copy_buffers=1,copy_buffer_size=4K
+	zcfs_mount -o copy=fixed,copy_buffers=1,copy_buffer_size=4K
 	copy_range "$MNT/source" "$MNT/copy" &
 	copier=$!
 	wait_until 10 is_larger "$BACKING/copy" 1000000 || fail 'the copy does not begin'
@@ -294,7 +353,7 @@ test_ten_copies_at_once_leave_the_mount_responsive() {
 		random_file "$BACKING/source-$i" "${mib}M"
 	done
 	make_tree "$BACKING/tree" 20
-	zcfs_mount -o attr_timeout=0,entry_timeout=0 # so that everything reaches zcfs
+	zcfs_mount -o copy=fixed,attr_timeout=0,entry_timeout=0 # so that everything reaches zcfs
 	idle=$(latency "$MNT/tree" 1)
 	latency "$MNT/tree" >"$WORK/busy" &
 	watcher=$!

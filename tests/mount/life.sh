@@ -113,7 +113,7 @@ echo_to_5() {
 
 start_slow_copy() {
 	random_file "$BACKING/source" "$(big 200M 1G)"
-	zcfs_mount -o copy_buffers=1,copy_buffer_size=4K
+	zcfs_mount -o copy=fixed,copy_buffers=1,copy_buffer_size=4K
 	copy_range "$MNT/source" "$MNT/copy" >/dev/null 2>&1 &
 	copier=$!
 	wait_until 10 is_larger "$BACKING/copy" 1000000 || fail 'the copy does not begin'
@@ -157,7 +157,7 @@ test_killing_it_in_the_middle_of_ten_copies_leaves_whole_prefixes() {
 	local i copies=() size
 
 	random_file "$BACKING/source" "$(big 100M 400M)"
-	zcfs_mount
+	zcfs_mount --copy=fixed
 	for ((i = 0; i < 10; i++)); do
 		cp "$MNT/source" "$MNT/copy-$i" 2>/dev/null &
 		copies+=($!)
