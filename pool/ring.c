@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,7 +39,9 @@ struct ring {
 	bool plain;
 	bool registered;
 	int error;
+	bool commands; /* the SQEs are of 128 bytes */
 	unsigned awaited; /* operations that have an SQE and no CQE yet */
+	unsigned may_stay; /* of them, commands and polls */
 	unsigned ready_count;
 	struct ring_op *ready_first;
 	struct ring_op *ready_last;
@@ -72,7 +75,7 @@ static struct ring_op *ready_pop(struct ring *ring)
 
 /* From the best to the oldest: completions run only when this thread asks (6.1), without
  * interrupting it (5.19), as ever. */
-static int setup(struct io_uring *uring, unsigned entries)
+static int setup(struct io_uring *uring, unsigned entries, unsigned more)
 {
 	static const unsigned flags[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
@@ -82,7 +85,9 @@ static int setup(struct io_uring *uring, unsigned entries)
 	int ret = -EINVAL;
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && ret == -EINVAL; i++) {
-		struct io_uring_params params = { .flags = flags[i] | IORING_SETUP_CLAMP };
+		struct io_uring_params params = {
+			.flags = flags[i] | more | IORING_SETUP_CLAMP,
+		};
 
 		ret = io_uring_queue_init_params(entries, uring, &params);
 		/* READ, WRITE and FALLOCATE came with this feature, in 5.6. */
@@ -96,7 +101,7 @@ static int setup(struct io_uring *uring, unsigned entries)
 
 static int start(struct ring *ring, unsigned entries)
 {
-	int ret = setup(&ring->uring, entries);
+	int ret = setup(&ring->uring, entries, ring->commands ? IORING_SETUP_SQE128 : 0);
 
 	if (ret < 0)
 		return ret;
@@ -119,6 +124,7 @@ int ring_new(const struct ring_options *options, struct ring **ret_ring)
 	if (!ring)
 		return -ENOMEM;
 	ring->plain = options->plain;
+	ring->commands = options->commands;
 	if (!ring->plain) {
 		ring->error = start(ring, options->entries ? options->entries : 1);
 		ring->plain = ring->error < 0;
@@ -131,7 +137,7 @@ void ring_free(struct ring *ring)
 {
 	if (!ring)
 		return;
-	assert(ring_in_flight(ring) == 0);
+	assert(ring_in_flight(ring) == ring->may_stay);
 	if (!ring->plain)
 		io_uring_queue_exit(&ring->uring);
 	free(ring);
@@ -219,7 +225,10 @@ static void harvest(struct ring *ring)
 
 	io_uring_for_each_cqe(&ring->uring, head, cqe)
 	{
-		ready_push(ring, io_uring_cqe_get_data(cqe), cqe->res);
+		struct ring_op *op = io_uring_cqe_get_data(cqe);
+
+		ring->may_stay -= op->may_stay;
+		ready_push(ring, op, cqe->res);
 		count++;
 	}
 	io_uring_cq_advance(&ring->uring, count);
@@ -284,7 +293,14 @@ static struct io_uring_sqe *queue(struct ring *ring, struct ring_op *op)
 		return NULL;
 	}
 	ring->awaited++;
+	op->may_stay = false;
 	return sqe;
+}
+
+static void let_stay(struct ring *ring, struct ring_op *op)
+{
+	op->may_stay = true;
+	ring->may_stay++;
 }
 
 /* ---- operations ---- */
@@ -397,6 +413,37 @@ void ring_submit_fallocate(struct ring *ring, struct ring_op *op, int fd, int mo
 		return;
 	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset, (off_t)length);
 	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_submit_command(struct ring *ring, struct ring_op *op, const struct ring_command *command)
+{
+	struct io_uring_sqe *sqe;
+
+	assert(!ring->plain && ring->commands);
+	assert(command->size <= RING_COMMAND_MAX);
+	sqe = queue(ring, op);
+	if (!sqe)
+		return;
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, command->fd, command->address, command->length,
+			 0);
+	sqe->cmd_op = command->operation;
+	memset(sqe->cmd, 0, RING_COMMAND_MAX);
+	memcpy(sqe->cmd, command->data, command->size);
+	io_uring_sqe_set_data(sqe, op);
+	let_stay(ring, op);
+}
+
+void ring_submit_poll(struct ring *ring, struct ring_op *op, int fd, unsigned events)
+{
+	struct io_uring_sqe *sqe;
+
+	assert(!ring->plain);
+	sqe = queue(ring, op);
+	if (!sqe)
+		return;
+	io_uring_prep_poll_add(sqe, fd, events);
+	io_uring_sqe_set_data(sqe, op);
+	let_stay(ring, op);
 }
 
 void ring_defer(struct ring *ring, struct ring_op *op, int result)

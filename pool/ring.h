@@ -30,6 +30,8 @@ struct ring_options {
 	unsigned entries; /* submission queue entries, at least 1; the kernel rounds up to a power
 			     of two. More may be in flight */
 	bool plain; /* true: do not even try io_uring */
+	bool commands; /* for ring_submit_command(): entries of 128 bytes (IORING_SETUP_SQE128,
+			  Linux 5.19) */
 };
 
 /* One operation in flight, embedded in the caller's own struct. */
@@ -41,6 +43,7 @@ struct ring_op {
 	/* Ours until done: the list of what is to be delivered. */
 	struct ring_op *next;
 	int result;
+	bool may_stay; /* a command or a poll, see ring_free() */
 };
 
 /* What a read or a write moves. The memory must stay valid until done. */
@@ -64,7 +67,8 @@ struct ring_rw {
  */
 int ring_new(const struct ring_options *options, struct ring **ret_ring);
 
-/* Frees the ring. Nothing may be in flight (asserted). NULL is allowed. */
+/* Frees the ring. Nothing may be in flight but commands and polls (asserted): the kernel takes
+ * those back, and their callbacks never come. NULL is allowed. */
 void ring_free(struct ring *ring);
 
 /* Whether operations go through pread(2) and its like. Any thread. */
@@ -103,6 +107,27 @@ void ring_submit_write(struct ring *ring, struct ring_op *op, const struct ring_
 void ring_submit_fsync(struct ring *ring, struct ring_op *op, int fd, bool datasync);
 void ring_submit_fallocate(struct ring *ring, struct ring_op *op, int fd, int mode, uint64_t offset,
 			   uint64_t length);
+
+/*
+ * A command to a driver (IORING_OP_URING_CMD), on a ring made for commands. data goes along inside
+ * the SQE, RING_COMMAND_MAX bytes at most; address and length are for the driver to interpret.
+ * Not on a plain ring (asserted).
+ */
+#define RING_COMMAND_MAX 80
+
+struct ring_command {
+	int fd;
+	unsigned operation; /* the driver's own number */
+	const void *data;
+	size_t size; /* bytes of data */
+	const void *address;
+	unsigned length;
+};
+void ring_submit_command(struct ring *ring, struct ring_op *op, const struct ring_command *command);
+
+/* Once, as soon as fd has one of events (POLLIN, ...); the result is poll(2)'s revents. Not on a
+ * plain ring (asserted). */
+void ring_submit_poll(struct ring *ring, struct ring_op *op, int fd, unsigned events);
 
 /* No operation: delivers result by the next ring_run(). It is how a callback is put off until the
  * stack is unwound. */

@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -585,6 +586,66 @@ static int clean(void **state)
 	return 0;
 }
 
+static void a_poll_tells_when_a_descriptor_is_ready(void **state)
+{
+	struct ring *ring = new_real_ring(4);
+	struct probe probe = probe_on(ring);
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	ring_submit_poll(ring, &probe.op, fds[0], POLLIN);
+	assert_int_equal(ring_run(ring, false), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	run_all(ring);
+	assert_int_equal(probe.calls, 1);
+	assert_true(probe.result & POLLIN);
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
+static void a_poll_may_stay_behind_when_the_ring_is_freed(void **state)
+{
+	struct ring *ring = new_real_ring(4);
+	struct probe probe = probe_on(ring);
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	ring_submit_poll(ring, &probe.op, fds[0], POLLIN);
+	assert_int_equal(ring_run(ring, false), 0);
+	assert_int_equal(ring_in_flight(ring), 1);
+	ring_free(ring);
+	assert_int_equal(probe.calls, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* A pipe has no commands: the answer is an error, and comes like any other. */
+static void a_command_that_a_file_does_not_know_is_an_error_in_the_callback(void **state)
+{
+	const struct ring_options options = { .entries = 4, .commands = true };
+	struct ring_command command = { .data = "data", .size = 4 };
+	struct ring *ring;
+	struct probe probe;
+	int fds[2];
+
+	assert_int_equal(ring_new(&options, &ring), 0);
+	if (ring_is_plain(ring)) {
+		ring_free(ring);
+		skip();
+	}
+	probe = probe_on(ring);
+	assert_int_equal(pipe(fds), 0);
+	command.fd = fds[0];
+	ring_submit_command(ring, &probe.op, &command);
+	run_all(ring);
+	assert_int_equal(probe.calls, 1);
+	assert_int_equal(probe.result, -EOPNOTSUPP);
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, clean, clean)
 
 int main(void)
@@ -610,6 +671,9 @@ int main(void)
 		TEST(a_personality_is_refused_on_a_plain_ring),
 		TEST(a_write_by_a_personality_acts_with_its_credentials),
 		TEST(an_unknown_personality_is_an_error_in_the_callback),
+		TEST(a_poll_tells_when_a_descriptor_is_ready),
+		TEST(a_poll_may_stay_behind_when_the_ring_is_freed),
+		TEST(a_command_that_a_file_does_not_know_is_an_error_in_the_callback),
 		TEST(several_operations_enter_the_kernel_once),
 		TEST(deferred_results_do_not_enter_the_kernel),
 		TEST(a_passing_failure_to_enter_is_retried),
