@@ -71,6 +71,38 @@ struct fuse_statx_out {
 
 #if FUSE_KERNEL_MINOR_VERSION < 42
 #define FUSE_OVER_IO_URING (1ULL << 41)
+
+/* What an entry of a queue is registered with: the headers of a request, then of its reply. */
+#define FUSE_URING_IN_OUT_HEADER_SZ 128
+#define FUSE_URING_OP_IN_OUT_SZ	    128
+
+struct fuse_uring_ent_in_out {
+	uint64_t flags;
+	uint64_t commit_id; /* of the request, for the commit */
+	uint32_t payload_sz; /* bytes in the payload, of the request or of the reply */
+	uint32_t padding;
+	uint64_t reserved;
+};
+
+struct fuse_uring_req_header {
+	char in_out[FUSE_URING_IN_OUT_HEADER_SZ]; /* fuse_in_header, then fuse_out_header */
+	char op_in[FUSE_URING_OP_IN_OUT_SZ]; /* the first argument of the operation */
+	struct fuse_uring_ent_in_out ring_ent_in_out;
+};
+
+enum fuse_uring_cmd {
+	FUSE_IO_URING_CMD_INVALID = 0,
+	FUSE_IO_URING_CMD_REGISTER = 1,
+	FUSE_IO_URING_CMD_COMMIT_AND_FETCH = 2,
+};
+
+/* In the second half of the SQE. */
+struct fuse_uring_cmd_req {
+	uint64_t flags;
+	uint64_t commit_id;
+	uint16_t qid;
+	uint8_t padding[6];
+};
 #endif
 
 #if FUSE_KERNEL_MINOR_VERSION < 45

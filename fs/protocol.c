@@ -148,18 +148,35 @@ static int take_strings(struct request *request, const struct operation *operati
 	return 0;
 }
 
-/* Takes the message after the header apart. Returns 0 or the -errno of the reply. */
-static int take_argument(struct request *request, const struct operation *operation,
-			 const char *argument, size_t size)
+/* The fixed struct that an operation needs, in a message that is one piece: what follows is the
+ * rest.
+ */
+static int cut(const struct request *request, const struct operation *operation,
+	       struct protocol_parts *parts)
 {
-	size_t extensions = (size_t)request->in.total_extlen * 8;
 	size_t fixed = fixed_size(request, operation);
 
-	if (extensions > size || fixed > size - extensions)
+	if (fixed > parts->argument_size)
 		return -EINVAL;
-	request->argument = argument;
-	request->argument_size = size - extensions;
-	return take_strings(request, operation, argument + fixed, size - extensions - fixed);
+	parts->rest = (const char *)parts->argument + fixed;
+	parts->rest_size = parts->argument_size - fixed;
+	return 0;
+}
+
+/* Takes the message after the header apart. Returns 0 or the -errno of the reply. */
+static int take_argument(struct request *request, const struct operation *operation,
+			 struct protocol_parts *parts)
+{
+	size_t extensions = (size_t)request->in.total_extlen * 8;
+	int err = parts->rest ? 0 : cut(request, operation, parts);
+
+	if (err)
+		return err;
+	if (fixed_size(request, operation) > parts->argument_size || extensions > parts->rest_size)
+		return -EINVAL;
+	request->argument = parts->argument;
+	request->argument_size = parts->argument_size;
+	return take_strings(request, operation, parts->rest, parts->rest_size - extensions);
 }
 
 static const struct operation *find_operation(uint32_t opcode)
@@ -169,18 +186,13 @@ static const struct operation *find_operation(uint32_t opcode)
 	return &operations[opcode];
 }
 
-void protocol_dispatch(struct request *request, const void *data, size_t size)
+static void dispatch(struct request *request, struct protocol_parts *parts, size_t size)
 {
 	struct fs *fs = request->fs;
 	const struct operation *operation;
 	int err;
 
-	request->replied = false;
-	if (size < sizeof(request->in)) {
-		request_finish(request);
-		return;
-	}
-	memcpy(&request->in, data, sizeof(request->in));
+	memcpy(&request->in, parts->header, sizeof(request->in));
 	operation = find_operation(request->in.opcode);
 	if (request->in.len != size) {
 		refuse(request, -EINVAL);
@@ -200,12 +212,34 @@ void protocol_dispatch(struct request *request, const void *data, size_t size)
 	    request->in.opcode != FUSE_INIT)
 		err = -EIO;
 	else
-		err = take_argument(request, operation, (const char *)data + sizeof(request->in),
-				    size - sizeof(request->in));
+		err = take_argument(request, operation, parts);
 	if (err)
 		refuse(request, err);
 	else if (control_owns(request))
 		control_dispatch(request);
 	else
 		operation->handler(request);
+}
+
+void protocol_dispatch(struct request *request, const void *data, size_t size)
+{
+	struct protocol_parts parts = {
+		.header = data,
+		.argument = (const char *)data + sizeof(request->in),
+		.argument_size = size - sizeof(request->in),
+	};
+
+	request->replied = false;
+	if (size < sizeof(request->in))
+		request_finish(request);
+	else
+		dispatch(request, &parts, size);
+}
+
+void protocol_dispatch_parts(struct request *request, const struct protocol_parts *parts)
+{
+	struct protocol_parts copy = *parts;
+
+	request->replied = false;
+	dispatch(request, &copy, sizeof(request->in) + parts->argument_size + parts->rest_size);
 }

@@ -25,6 +25,17 @@
  */
 void protocol_dispatch(struct request *request, const void *data, size_t size);
 
+/* The same for a message that came in three places, as over io_uring: its header, the fixed struct
+ * of the operation, and what follows that. */
+struct protocol_parts {
+	const void *header; /* struct fuse_in_header */
+	const void *argument;
+	size_t argument_size; /* bytes */
+	const void *rest;
+	size_t rest_size; /* bytes */
+};
+void protocol_dispatch_parts(struct request *request, const struct protocol_parts *parts);
+
 /* "lookup", "getattr", ...; NULL for an opcode that zcfs does not serve. */
 const char *protocol_operation_name(uint32_t opcode);
 
