@@ -16,6 +16,7 @@
 #include "init.h"
 #include "ops.h"
 #include "protocol.h"
+#include "transport_uring.h"
 #include "worker.h"
 
 /* Node ids that the inode table, which counts up from 1, never reaches. */
@@ -169,8 +170,11 @@ static void print_status(struct fs *fs, FILE *out)
 	print_options(&fs->options, out);
 	fprintf(out, "running            %lld s, on %s %s\n",
 		(long long)(now.tv_sec - fs->started.tv_sec), kernel.sysname, kernel.release);
-	fprintf(out, "transport          dev, FUSE protocol 7.%u, requests up to %u KiB\n",
-		fs->connection.minor, fs->connection.max_write >> 10);
+	fprintf(out, "transport          %s, FUSE protocol 7.%u, requests up to %u KiB\n",
+		transport_uring_is_up(fs->uring) ? "uring" : "dev", fs->connection.minor,
+		fs->connection.max_write >> 10);
+	if (transport_uring_is_up(fs->uring))
+		transport_uring_print(fs->uring, out);
 	fprintf(out, "workers            %u\n", totals.workers);
 	fprintf(out, "pool               %llu KiB registered, %llu KiB not\n",
 		(unsigned long long)totals.bytes_registered >> 10,

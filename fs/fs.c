@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -22,11 +23,13 @@
 
 /*
  * How many O_PATH descriptors the inode table may hold. Each worker and copier has a ring, a worker
- * also a clone of the device; what is left is shared between the table and open files.
+ * also a clone of the device, and each queue of io_uring has a worker; what is left is shared
+ * between the table and open files.
  */
 static unsigned fd_cache_limit(const struct options *options)
 {
-	const rlim_t ours = FD_RESERVE + 2 * (rlim_t)options->threads + options->copy_threads;
+	const rlim_t ours = FD_RESERVE + 2 * (rlim_t)options->threads + options->copy_threads +
+			    (options->transport == TRANSPORT_DEV ? 0 : (rlim_t)get_nprocs_conf());
 	struct rlimit limit;
 	rlim_t share;
 

@@ -19,6 +19,7 @@
 
 struct copier;
 struct lock_waiters;
+struct transport_uring;
 struct worker;
 
 #define FS_DOWNGRADES 16
@@ -50,6 +51,7 @@ struct fs {
 	struct handle_table *handles;
 	struct copier *copier;
 	struct lock_waiters *lock_waiters;
+	struct transport_uring *uring; /* NULL where /dev/fuse serves alone */
 	struct interrupt_table interrupts;
 	struct refusals refusals;
 	struct stats stats;

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "notify.h"
 #include "ops.h"
+#include "transport_uring.h"
 
 /* COPY_FILE_RANGE and MAX_PAGES came with 7.28; 7.31 (Linux 5.4) is the oldest that anybody still
  * runs. */
@@ -21,26 +22,31 @@
 struct init_flag {
 	uint64_t flag;
 	const char *name;
-	bool (*wanted)(const struct options *options); /* NULL: always */
+	bool (*wanted)(const struct fs *fs); /* NULL: always */
 	const char *why;
 };
 
-static bool wants_auto_inval(const struct options *options)
+static bool wants_auto_inval(const struct fs *fs)
 {
-	return options->cache == CACHE_AUTO;
+	return fs->options.cache == CACHE_AUTO;
 }
 
-static bool wants_writeback(const struct options *options)
+static bool wants_writeback(const struct fs *fs)
 {
-	return options->writeback;
+	return fs->options.writeback;
 }
 
-static bool wants_locks(const struct options *options)
+static bool wants_locks(const struct fs *fs)
 {
-	return options->locks == LOCKS_FORWARD;
+	return fs->options.locks == LOCKS_FORWARD;
 }
 
-static bool never(const struct options *options)
+static bool wants_uring(const struct fs *fs)
+{
+	return fs->uring;
+}
+
+static bool never(const struct fs *fs)
 {
 	return false;
 }
@@ -71,17 +77,17 @@ static const struct init_flag flags[] = {
 	{ FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", NULL,
 	  "shared mappings with cache=never" },
 	{ FUSE_PASSTHROUGH, "passthrough", never, "data goes through the pool" },
-	{ FUSE_OVER_IO_URING, "over_io_uring", never, "requests come on /dev/fuse" },
+	{ FUSE_OVER_IO_URING, "over_io_uring", wants_uring, "requests come on queues of io_uring" },
 };
 
 #define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))
 
-static uint64_t choose_flags(const struct options *options, uint64_t offered)
+static uint64_t choose_flags(const struct fs *fs, uint64_t offered)
 {
 	uint64_t taken = 0;
 
 	for (size_t i = 0; i < FLAG_COUNT; i++)
-		if ((offered & flags[i].flag) && (!flags[i].wanted || flags[i].wanted(options)))
+		if ((offered & flags[i].flag) && (!flags[i].wanted || flags[i].wanted(fs)))
 			taken |= flags[i].flag;
 	return taken;
 }
@@ -110,7 +116,7 @@ static void settle(struct fs *fs, const struct fuse_init_in *in)
 	connection->offered = in->flags;
 	if (in->flags & FUSE_INIT_EXT)
 		connection->offered |= (uint64_t)in->flags2 << 32;
-	connection->taken = choose_flags(&fs->options, connection->offered);
+	connection->taken = choose_flags(fs, connection->offered);
 	connection->max_readahead = in->max_readahead;
 	connection->max_write = (uint32_t)fs->options.max_write;
 	if (!(connection->taken & FUSE_MAX_PAGES) && connection->max_write > 32 * page)
@@ -175,6 +181,8 @@ void op_init(struct request *request)
 	fill_reply(&fs->connection, &request->out.init);
 	atomic_store_explicit(&fs->connection.initialised, true, memory_order_release);
 	request_reply_out(request, sizeof(request->out.init));
+	if (fs->uring)
+		transport_uring_connect(fs->uring, fs->connection.taken & FUSE_OVER_IO_URING);
 }
 
 /* The last message of an orderly unmount. Everything was released before; the read of the next

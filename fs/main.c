@@ -55,7 +55,7 @@ struct zcfs {
 	struct options options;
 	struct mount mount;
 	struct fs *fs;
-	struct transport_dev *transport;
+	struct transport *transport;
 	pthread_t watcher; /* waits for the transport */
 	int transport_result; /* once the watcher has ended */
 	int ended_fd; /* eventfd: the transport ended */
@@ -194,22 +194,22 @@ static void *watch_transport(void *argument)
 {
 	struct zcfs *zcfs = argument;
 
-	zcfs->transport_result = transport_dev_wait(zcfs->transport);
+	zcfs->transport_result = transport_wait(zcfs->transport);
 	eventfd_write(zcfs->ended_fd, 1);
 	return NULL;
 }
 
 static int start_transport(struct zcfs *zcfs)
 {
-	int err = transport_dev_start(zcfs->fs, zcfs->mount.device_fd, &zcfs->transport);
+	int err = transport_start(zcfs->fs, zcfs->mount.device_fd, &zcfs->transport);
 
 	if (err)
 		return err;
 	err = -pthread_create(&zcfs->watcher, NULL, watch_transport, zcfs);
 	if (err) {
-		transport_dev_stop(zcfs->transport);
-		transport_dev_wait(zcfs->transport);
-		transport_dev_free(zcfs->transport);
+		transport_stop(zcfs->transport);
+		transport_wait(zcfs->transport);
+		transport_free(zcfs->transport);
 		zcfs->transport = NULL;
 	}
 	return err;
@@ -290,14 +290,6 @@ static enum event unmount(struct zcfs *zcfs)
 	return event == EVENT_TIMEOUT ? EVENT_DETACHED : event;
 }
 
-/* Whether a request waits in the kernel for somebody to read it. */
-static bool is_queued(const struct zcfs *zcfs)
-{
-	struct pollfd device = { .fd = zcfs->mount.device_fd, .events = POLLIN };
-
-	return poll(&device, 1, 0) == 1;
-}
-
 /*
  * syncfs(2) of a FUSE filesystem sends WRITE requests but does not wait for their answers (Linux
  * fs/fuse/inode.c, fuse_sync_fs(), and since 6.16 fs/fs-writeback.c, wait_sb_inodes()): workers are
@@ -312,7 +304,7 @@ static enum event drain(const struct zcfs *zcfs)
 
 		if (event != EVENT_TIMEOUT)
 			return event;
-		quiet = is_queued(zcfs) ? 0 : quiet + 1;
+		quiet = transport_is_busy(zcfs->transport) ? 0 : quiet + 1;
 	}
 	return EVENT_TIMEOUT;
 }
@@ -331,7 +323,7 @@ static void end_by_signal(struct zcfs *zcfs)
 	if (event == EVENT_ENDED)
 		return;
 	inode_table_stop(zcfs->fs->inodes);
-	transport_dev_stop(zcfs->transport);
+	transport_stop(zcfs->transport);
 	if (next_event(zcfs, -1, -1) == EVENT_ENDED)
 		return;
 	log_error("%s: requests in flight are given up", mountpoint);
@@ -347,7 +339,7 @@ static int serve(struct zcfs *zcfs)
 		end_by_signal(zcfs);
 	pthread_join(zcfs->watcher, NULL);
 	stop_threads(zcfs->fs);
-	transport_dev_free(zcfs->transport);
+	transport_free(zcfs->transport);
 	if (!zcfs->transport_result)
 		return EXIT_OK;
 	log_error("the mount on %s ends: %s", options->mountpoint,

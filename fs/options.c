@@ -205,6 +205,10 @@ static const char *const lock_modes[] = {
 	[LOCKS_LOCAL] = "local", [LOCKS_FORWARD] = "forward", NULL
 };
 
+static const char *const transport_modes[] = {
+	[TRANSPORT_AUTO] = "auto", [TRANSPORT_URING] = "uring", [TRANSPORT_DEV] = "dev", NULL
+};
+
 #define FIELD(name)	offsetof(struct options, name)
 #define SECONDS_ALLOWED "seconds, 0 to 1000000000, as 1 or 0.5"
 #define SECONDS_MAX	1000000000
@@ -212,6 +216,7 @@ static const char *const lock_modes[] = {
 /* clang-format off */
 static const struct option own[] = {
 	{ "io", set_choice, FIELD(io), "auto, fixed or plain", io_modes },
+	{ "transport", set_choice, FIELD(transport), "auto, uring or dev", transport_modes },
 	{ "buffer_size", set_buffer_bytes, FIELD(max_write),
 	  "a power of two from 4K (or a page) to 1M", NULL, 4 * KIB, MIB },
 	{ "threads", set_count, FIELD(threads), "a number from 1 to 64", NULL, 1, 64 },
@@ -274,6 +279,8 @@ static int pass_on(struct parse *parse, const char *option)
 		options->read_only = option[1] == 'o';
 	else if (!strcmp(option, "allow_other"))
 		options->allow_other = true;
+	else if (!strcmp(option, "auto_unmount"))
+		options->auto_unmount = true;
 	else if (!strncmp(option, "fsname=", 7))
 		parse->fsname = true;
 	else if (!strncmp(option, "subtype=", 8))
@@ -444,11 +451,8 @@ static unsigned afford(unsigned wanted, uint64_t affordable)
 	return affordable ? (unsigned)affordable : 1;
 }
 
-/*
- * The bytes that request workers may register, and copiers again as many, so that whoever starts
- * last finds some left. UINT64_MAX: as many as they like.
- */
-static uint64_t lockable_half(void)
+/* Half of the limit: copiers may have as much, so that whoever starts last finds some left. */
+uint64_t options_lockable(void)
 {
 	struct rlimit limit;
 
@@ -461,7 +465,7 @@ static uint64_t lockable_half(void)
 /* A limit too small for one is no reason to have only one: none will be registered. */
 static unsigned afford_locked(unsigned wanted, uint64_t bytes_each)
 {
-	const uint64_t affordable = lockable_half() / bytes_each;
+	const uint64_t affordable = options_lockable() / bytes_each;
 
 	return affordable ? afford(wanted, affordable) : wanted;
 }
@@ -499,6 +503,8 @@ static const char help_text[] =
 	"reads and writes\n"
 	"    --io=auto|fixed|plain     registered buffers if they can be had; or do not start;\n"
 	"                              never: pread and pwrite (auto)\n"
+	"    --transport=auto|uring|dev   requests over io_uring where the kernel has it, or by\n"
+	"                              /dev/fuse alone (auto)\n"
 	"    --buffer_size=SIZE        bytes of a request at most: a power of two, 4K to 1M (1M)\n"
 	"    --threads=N               request workers at most: 1 to 64 (by processors and\n"
 	"                              limits, 4 to 16)\n"

@@ -37,6 +37,12 @@ enum lock_mode {
 	LOCKS_FORWARD, /* they are taken on the backing files too */
 };
 
+enum transport_mode {
+	TRANSPORT_AUTO, /* io_uring where the kernel has it, else /dev/fuse */
+	TRANSPORT_URING, /* the same today: what is missing is a downgrade */
+	TRANSPORT_DEV, /* /dev/fuse alone */
+};
+
 struct options {
 	/* Both absolute, as realpath(3) gives them; as given where that fails, and mount_prepare()
 	 * tells why. */
@@ -47,10 +53,12 @@ struct options {
 	bool debug; /* -d, -o debug */
 	bool allow_other;
 	bool read_only;
+	bool auto_unmount;
 
 	enum io_mode io;
 	enum cache_mode cache;
 	enum lock_mode locks;
+	enum transport_mode transport;
 	bool writeback;
 	double attr_timeout; /* seconds */
 	double entry_timeout; /* seconds */
@@ -86,5 +94,9 @@ enum exit_code {
  */
 int options_parse(struct options *options, int argc, char **argv);
 void options_fini(struct options *options);
+
+/* The bytes that all request workers together may register: RLIMIT_MEMLOCK, of which the copiers
+ * take their part, or UINT64_MAX where it does not count. */
+uint64_t options_lockable(void);
 
 #endif

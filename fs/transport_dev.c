@@ -17,7 +17,7 @@
  * (the end). write(2) says ENOENT when the kernel no longer waits (nothing to do) and ENODEV at the
  * end.
  */
-#include "transport.h"
+#include "transport_dev.h"
 
 #include <assert.h>
 #include <errno.h>

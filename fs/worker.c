@@ -12,6 +12,9 @@
  * or two. */
 #define RING_ENTRIES 64
 
+/* One command, the poll that ends the wait for it, and an inline copy. */
+#define COMMAND_ENTRIES 16
+
 static void note_missing(struct worker *worker)
 {
 	int ring_err = ring_error(worker->ring);
@@ -71,21 +74,21 @@ static void leave_list(struct worker *worker)
 	pthread_mutex_unlock(&fs->lock);
 }
 
-int worker_init(struct worker *worker, struct fs *fs, const struct pool_options *pool_options)
+static int init(struct worker *worker, struct fs *fs, const struct ring_options *ring_options,
+		const struct pool_options *pool_options)
 {
-	const struct ring_options ring_options = {
-		.entries = RING_ENTRIES,
-		.plain = fs->options.io == IO_PLAIN,
-	};
 	int err;
 
 	*worker = (struct worker){ .fs = fs };
 	err = cred_init(&worker->cred);
 	if (err)
 		return err;
-	err = ring_new(&ring_options, &worker->ring);
+	err = ring_new(ring_options, &worker->ring);
 	if (err)
 		return err;
+	err = ring_options->commands ? ring_error(worker->ring) : 0;
+	if (err)
+		goto free_ring;
 	err = pool_new(worker->ring, pool_options, &worker->pool);
 	if (err)
 		goto free_ring;
@@ -97,6 +100,24 @@ int worker_init(struct worker *worker, struct fs *fs, const struct pool_options 
 free_ring:
 	ring_free(worker->ring);
 	return err;
+}
+
+int worker_init(struct worker *worker, struct fs *fs, const struct pool_options *pool_options)
+{
+	const struct ring_options ring_options = {
+		.entries = RING_ENTRIES,
+		.plain = fs->options.io == IO_PLAIN,
+	};
+
+	return init(worker, fs, &ring_options, pool_options);
+}
+
+int worker_init_commands(struct worker *worker, struct fs *fs,
+			 const struct pool_options *pool_options)
+{
+	const struct ring_options ring_options = { .entries = COMMAND_ENTRIES, .commands = true };
+
+	return init(worker, fs, &ring_options, pool_options);
 }
 
 /*

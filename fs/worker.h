@@ -27,9 +27,13 @@ struct worker {
 	struct worker *next; /* in fs->workers, for the counters */
 };
 
-/* Makes ring and pool; what cannot be had is a downgrade (fs_downgrade()), not an error. Returns 0
- * or -errno. */
+/*
+ * Makes ring and pool; what cannot be had is a downgrade (fs_downgrade()), not an error. Returns 0
+ * or -errno. worker_init_commands() makes a ring that takes commands, and fails when there is none.
+ */
 int worker_init(struct worker *worker, struct fs *fs, const struct pool_options *pool_options);
+int worker_init_commands(struct worker *worker, struct fs *fs,
+			 const struct pool_options *pool_options);
 
 /* Runs the ring once, blocking until something completes. Does not come back when io_uring_enter(2)
  * fails for good. */

@@ -802,9 +802,27 @@ static void flock_excludes_other_descriptors(void)
 	CHECK(flock(a, LOCK_SH) == 0);
 	CHECK(flock(b, LOCK_SH | LOCK_NB) == 0);
 	CHECK(flock(a, LOCK_UN) == 0 && flock(b, LOCK_UN) == 0);
+}
+
+static void flock_ends_with_close(void)
+{
+	int a = check_make_file("f", 10, 1);
+	int b = open("f", O_RDONLY);
+
 	CHECK(flock(a, LOCK_EX) == 0);
 	CHECK(close(a) == 0);
 	CHECK(flock(b, LOCK_EX | LOCK_NB) == 0);
+}
+
+/* Where the lock is forwarded, close(2) does not wait for the RELEASE that drops it. */
+static void flock_ends_soon_after_close(void)
+{
+	int a = check_make_file("f", 10, 1);
+	int b = open("f", O_RDONLY);
+
+	CHECK(flock(a, LOCK_EX) == 0);
+	CHECK(close(a) == 0);
+	CHECK(flock(b, LOCK_EX) == 0);
 }
 
 static void directories_can_be_synced(void)
@@ -897,6 +915,8 @@ static const struct check checks[] = {
 	CHECK_ENTRY(a_waiting_lock_is_interrupted_by_a_signal),
 	CHECK_ENTRY(open_file_description_locks_exclude),
 	CHECK_ENTRY(flock_excludes_other_descriptors),
+	CHECK_ENTRY(flock_ends_with_close),
+	CHECK_ENTRY(flock_ends_soon_after_close),
 	CHECK_ENTRY(directories_can_be_synced),
 	CHECK_ENTRY(a_path_of_many_levels_works),
 	CHECK_ENTRY(a_program_on_the_mount_runs),

@@ -237,3 +237,34 @@ test_a_ring_that_is_busy_for_a_moment_is_asked_again() {
 	done
 	at_least "$(faults_made)" 6 'faults'
 }
+
+# All registrations, then one of several: /dev/fuse serves, or the queues that are left.
+test_queues_of_io_uring_that_do_not_come_up_are_done_without() {
+	local times
+
+	[[ $TRANSPORT == uring ]] || return 0
+	for times in 1000 1; do
+		prepare io_uring_submit_and_get_events 1 "$times" $EIO
+		zcfs_mount
+		fault
+		echo text >"$MNT/f"
+		same "$(<"$BACKING/f")" text
+		cp "$MNT/f" "$MNT/g"
+		cmp "$MNT/g" "$BACKING/f"
+		wait_until 30 grep -q 'FUSE over io_uring: its queues did not come up' "$MNT/.zcfs/status" ||
+			fail "$(<"$MNT/.zcfs/status")"
+		zcfs_unmount
+	done
+	at_least "$(faults_made)" 2 'faults'
+}
+
+test_a_thread_that_cannot_start_leaves_dev_fuse() {
+	[[ $TRANSPORT == uring ]] || return 0
+	prepare pthread_create 3 1 $EAGAIN # the first, with a sanitizer two, are others
+	zcfs_mount
+	fault
+	grep -qE '^transport +dev' "$MNT/.zcfs/status"
+	grep -q 'FUSE over io_uring: its workers could not start' "$MNT/.zcfs/status"
+	echo text >"$MNT/f"
+	same "$(<"$BACKING/f")" text
+}

@@ -246,8 +246,7 @@ run_test() {
 	RUN_ZCFS=("$RUN/bin/zcfs")
 	# The thread sanitizers of today cannot live with much randomness in addresses.
 	[[ $SANITIZER != tsan ]] || RUN_ZCFS=(setarch -R "${RUN_ZCFS[@]}")
-	TRANSPORT_OPTION=()
-	[[ $TRANSPORT == dev ]] || TRANSPORT_OPTION=("--transport=$TRANSPORT")
+	TRANSPORT_OPTION=("--transport=$TRANSPORT")
 	# shellcheck source=/dev/null
 	. "$1"
 	"$2"

@@ -31,7 +31,8 @@ test_locks_behave_as_natively_when_forwarded() {
 	zcfs_mount -o locks=forward
 	check_files "$NATIVE" "$MNT" posix_locks_exclude_other_processes \
 		a_waiting_lock_is_granted_when_free a_waiting_lock_is_interrupted_by_a_signal \
-		open_file_description_locks_exclude flock_excludes_other_descriptors
+		open_file_description_locks_exclude flock_excludes_other_descriptors \
+		flock_ends_soon_after_close
 }
 
 # native: no

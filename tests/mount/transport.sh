@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
+#
+# The ways that requests take: which one is used, what is said when it cannot be, and that a request
+# that is stuck holds up no other.
+#
+# filesystems: ext4
+# users: root
+# native: no
+
+status() {
+	cat "$MNT/.zcfs/status"
+}
+
+test_the_transport_that_was_asked_for_is_used() {
+	zcfs_mount
+	[[ $(status) =~ transport\ +$TRANSPORT, ]] || fail "$(status)"
+	[[ $(status) == *$'downgrades\n  none'* ]] || fail "$(status)"
+}
+
+test_auto_takes_io_uring_where_the_kernel_has_it() {
+	TRANSPORT_OPTION=()
+	zcfs_mount
+	if [[ $(</sys/module/fuse/parameters/enable_uring) == Y ]]; then
+		[[ $(status) =~ transport\ +uring, ]] || fail "$(status)"
+	else
+		[[ $(status) =~ transport\ +dev, ]] || fail "$(status)"
+		[[ $(status) == *'echo 1 > /sys/module/fuse/parameters/enable_uring'* ]] || fail "$(status)"
+	fi
+}
+
+test_io_plain_does_without_io_uring() {
+	zcfs_mount --io=plain
+	[[ $(status) =~ transport\ +dev, ]] || fail "$(status)"
+	if [[ $TRANSPORT == uring ]]; then
+		[[ $(status) == *'FUSE over io_uring'*'io=plain'* ]] || fail "$(status)"
+	fi
+}
+
+requests() {
+	awk '/^zcfs_requests_total/ { n += $2 } END { print n }' "$MNT/.zcfs/stats"
+}
+
+# Each request over a queue takes one io_uring_enter(2); over /dev/fuse, none.
+test_a_request_without_data_enters_the_ring_once_at_most() {
+	local before requests_before i
+
+	zcfs_mount -o attr_timeout=0
+	: >"$MNT/f"
+	before=$(counter zcfs_ring_enters_total)
+	requests_before=$(requests)
+	for ((i = 0; i < 300; i++)); do
+		[[ -f $MNT/f ]]
+	done
+	before=$(($(counter zcfs_ring_enters_total) - before))
+	at_least $(($(requests) - requests_before)) 300 requests
+	at_most "$before" $((($(requests) - requests_before) * 5 / 4 + 20)) enters
+}
+
+# Everybody on one CPU, so that over io_uring it is one queue.
+on_first_cpu() {
+	taskset -c 0 "$@"
+}
+
+is_written() {
+	[[ -s $1 ]]
+}
+
+# needs: fsfreeze taskset
+test_a_frozen_filesystem_does_not_hold_up_those_who_read() {
+	local jobs=() job
+
+	zcfs_mount -o attr_timeout=0,entry_timeout=0
+	mkdir "$MNT/d"
+	echo text >"$MNT/f"
+	sync -f "$BACKING"
+	fsfreeze -f "$BACKING"
+	trap 'fsfreeze -u "$BACKING"' EXIT
+	for job in 1 2 3; do
+		on_first_cpu touch "$MNT/d/new-$job" &
+		jobs+=($!)
+	done
+	on_first_cpu stat "$MNT/f" >"$WORK/answer" &
+	wait_until 30 is_written "$WORK/answer" || fail 'stat waits for the frozen filesystem'
+	same "$(on_first_cpu cat "$MNT/f")" text
+	[[ -z $(ls "$BACKING/d") ]] || fail 'it was not frozen'
+	trap - EXIT
+	fsfreeze -u "$BACKING"
+	for job in "${jobs[@]}"; do
+		wait "$job"
+	done
+	same "$(echo "$BACKING"/d/new-?)" "$(echo "$BACKING"/d/new-{1,2,3})"
+}
+
+# needs: taskset
+test_a_fifo_that_nobody_writes_does_not_hold_up_others() {
+	local reader
+
+	zcfs_mount
+	mkfifo "$MNT/fifo"
+	echo text >"$MNT/f"
+	on_first_cpu cat "$MNT/fifo" >"$WORK/read" &
+	reader=$!
+	same "$(on_first_cpu cat "$MNT/f")" text
+	echo through >"$MNT/fifo"
+	wait "$reader"
+	same "$(<"$WORK/read")" through
+}
+
+# A copy on a copier, a wait for a lock: answered by another thread than the one that received it.
+# needs: flock
+test_an_abort_ends_what_other_threads_hold() {
+	local waiter
+
+	zcfs_mount -o locks=forward
+	: >"$MNT/f"
+	exec 8<"$BACKING/f"
+	flock --exclusive 8
+	flock --shared "$MNT/f" true &
+	waiter=$!
+	wait_until 30 waits_for_a_lock || fail 'nobody waits'
+	echo 1 >"/sys/fs/fuse/connections/$(mountpoint -d "$MNT" | sed 's/.*://')/abort"
+	wait "$waiter" && fail 'the lock was granted'
+	wait_until 30 is_gone "$zcfs_pid" || fail 'zcfs does not end'
+	umount "$MNT"
+	zcfs_ended 0
+}
+
+waits_for_a_lock() {
+	(($(counter 'zcfs_requests_total{op="setlkw"}') > 0))
+}
