@@ -4,7 +4,6 @@
 #
 #     awk -v part=markdown|csv|summary -f report.awk raw.csv
 #     awk -v part=plot -v filesystem=NAME -f report.awk raw.csv      SVG; nothing without lines of it
-#     awk -v brief=1 -f report.awk                                   medians, one line a label
 #
 # A line of raw.csv: filesystem;workload;subject;round;label;better;unit;value;seconds;CPU seconds of
 # the client;of the daemon;growth of the page cache in KiB;peak memory of the daemon in KiB;compared.
@@ -77,7 +76,7 @@ function number(x) {
 }
 
 function number_of_ratio(x) {
-	return x > 0 ? sprintf("%.2f", x) : "-"
+	return x > 0 ? sprintf(x < 0.095 ? "%.3f" : "%.2f", x) : "-"
 }
 
 function filesystem_of(row) {
@@ -92,19 +91,6 @@ function workload_of(row,    parts) {
 function label_of(row,    parts) {
 	split(row, parts, FS)
 	return parts[3]
-}
-
-function print_brief(    i, j, row, cell) {
-	for (i = 1; i <= row_count; i++) {
-		row = row_list[i]
-		printf "  %s, %s:", label_of(row), unit[row]
-		for (j = 1; j <= subject_count; j++) {
-			cell = row FS subject_list[j]
-			if (rounds[cell])
-				printf " %s %s", subject_list[j], number(median(value, cell))
-		}
-		print ""
-	}
 }
 
 function print_markdown(    i, j, row, cell, subject) {
@@ -182,9 +168,9 @@ function print_lines(title, least, most,    i, any) {
 }
 
 function line_of(row, subject, other, how_good) {
-	return sprintf("| %.2f | %s | %s | %s | %s | %s %s | %s |", how_good, subject,
+	return sprintf("| %s | %s | %s | %s | %s | %s%s | %s |", number_of_ratio(how_good), subject,
 		filesystem_of(row), label_of(row), number(median(value, row FS subject)),
-		other == "native" ? "" : other, number(median(value, row FS other)), unit[row])
+		other == "native" ? "" : other " ", number(median(value, row FS other)), unit[row])
 }
 
 function best_daemon(row,    j, subject, found, r) {
@@ -287,8 +273,7 @@ function print_plot(    i, y, k, row, bottom) {
 }
 
 END {
-	if (brief) print_brief()
-	else if (part == "markdown") print_markdown()
+	if (part == "markdown") print_markdown()
 	else if (part == "csv") print_csv()
 	else if (part == "summary") print_summary()
 	else if (part == "plot") print_plot()

@@ -14,7 +14,11 @@ declare -A subject_option # of zcfs
 
 # add_subject NAME KINDS [OPTION OF ZCFS]
 add_subject() {
-	if [[ -n $wanted_subjects && ,$wanted_subjects, != *,$1,* ]]; then return; fi
+	if [[ -n $wanted_subjects ]]; then
+		[[ ,$wanted_subjects, == *,$1,* ]] || return 0
+	elif ((quick)) && [[ $1 =~ ^(zcfs-plain|zcfs-copy-kernel|rsync)$ ]]; then
+		return 0
+	fi
 	subjects+=("$1")
 	subject_kinds[$1]=$2
 	subject_option[$1]=${3-}

@@ -93,12 +93,12 @@ check_copy_warm() {
 	same large out/copy
 }
 
-# Data at four places of a file that is four times as large as the large one.
+# Data at two places of a file that is twice as large as the large one.
 prepare_copy_sparse() {
 	local i
 
-	truncate -s $((4 * size)) "$backing/sparse"
-	for i in 0 1 2 3; do
+	truncate -s $((2 * size)) "$backing/sparse"
+	for i in 0 1; do
 		dd if=/dev/urandom of="$backing/sparse" bs=64K count=$(((size >> 22) + 1)) conv=notrunc \
 			seek=$((i * size + 65536)) oflag=seek_bytes status=none
 	done
