@@ -206,12 +206,12 @@ function print_summary(    i, j, row, subject, other, r) {
 	print_lines("As fast as the best other daemon, or faster", 0.995, 1e30)
 }
 
-# ---- the plot: ratios to the backing directory, from 1/32 to 32, by logarithm ----
+# ---- the plot: ratios to the backing directory, from 1/64 to 8, by logarithm ----
 
 function x_of(r) {
 	r = log(r) / log(2)
-	r = r < -5 ? -5 : r > 5 ? 5 : r
-	return 480 + r * 80
+	r = r < -6 ? -6 : r > 3 ? 3 : r
+	return 592 + r * 92
 }
 
 function escaped(text) {
@@ -234,20 +234,23 @@ function draw_bar(row, subject, y,    cell, r, from, to, left, right) {
 	left = x_of(ratio(row, lowest(cell), "native"))
 	right = x_of(ratio(row, highest(cell), "native"))
 	printf "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#000\"/>\n", left, y + 4.5, right
-	text_at(904, y + 8, "start", subject " " sprintf("%.2f", r))
+	text_at(890, y + 8, "start", subject " " number_of_ratio(r))
 }
 
-# Bars of one label from y on; returns where the next label may begin. With dry nothing is drawn.
-function draw_row(row, y, dry,    j, subject) {
-	if (!dry) text_at(70, y + 9, "end", workload_of(row))
-	if (!dry) text_at(10, y + 20, "start", label_of(row) ", " unit[row])
+# A heading and the bars of one label from y on; returns where the next label may begin. With dry
+# nothing is drawn. A label that cannot be compared takes no room.
+function draw_row(row, y, dry,    j, subject, top) {
+	top = y
 	for (j = 1; j <= subject_count; j++) {
 		subject = subject_list[j]
 		if (subject == "native" || of_native(row, subject) <= 0) continue
+		if (y == top) y += 16
 		if (!dry) draw_bar(row, subject, y)
 		y += 11
 	}
-	return y + 14
+	if (y == top) return top
+	if (!dry) text_at(10, top + 12, "start", workload_of(row) ": " label_of(row) ", " unit[row])
+	return y + 10
 }
 
 function print_plot(    i, y, k, row, bottom) {
@@ -261,10 +264,10 @@ function print_plot(    i, y, k, row, bottom) {
 		bottom + 20
 	printf "<rect width=\"1080\" height=\"%d\" fill=\"#fff\"/>\n", bottom + 20
 	text_at(10, 18, "start", filesystem ": times as fast as the backing directory, medians and all rounds; the right is better")
-	for (k = -5; k <= 5; k++) {
-		printf "<path d=\"M%.1f 40V%.1f\" stroke=\"%s\"/>\n", 480 + 80 * k, bottom,
+	for (k = -6; k <= 3; k++) {
+		printf "<path d=\"M%.1f 40V%.1f\" stroke=\"%s\"/>\n", 592 + 92 * k, bottom,
 			k ? "#ddd" : "#000"
-		text_at(480 + 80 * k, 36, "middle", k < 0 ? "1/" 2 ^ -k : 2 ^ k)
+		text_at(592 + 92 * k, 36, "middle", k < 0 ? "1/" 2 ^ -k : 2 ^ k)
 	}
 	y = 50
 	for (i = 1; i <= row_count; i++)

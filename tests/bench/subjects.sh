@@ -121,6 +121,12 @@ start_subject() {
 		view=$backing
 		daemon=0
 		;;
+	zcfs-uring)
+		serve "$zcfs" -f "${option[@]}" "${timeouts[@]}" "$backing" "$mnt" || return
+		# The kernel may have refused: then it is no other subject than zcfs.
+		grep -Eq '^transport +uring' "$mnt/.zcfs/status" ||
+			{ complain 'zcfs-uring: requests do not come over io_uring' && stop_subject && return 1; }
+		;;
 	zcfs*) serve "$zcfs" -f "${option[@]}" "${timeouts[@]}" "$backing" "$mnt" ;;
 	passthrough_ll) serve passthrough_ll -f -o source="$backing" "${ll[@]}" "$mnt" ;;
 	bindfs) serve bindfs -f "${timeouts[@]}" "$backing" "$mnt" ;;

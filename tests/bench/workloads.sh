@@ -323,9 +323,11 @@ git_in() { # DIRECTORY ARGUMENT...
 	HOME=$run git -C "$directory" -c safe.directory='*' -c core.fsmonitor=false "$@"
 }
 
+# Files as new as the index would be read by each status.
 prepare_git_status() {
 	mkdir "$backing/repository"
 	tree create "$backing/repository" "$files_meta"
+	find "$backing/repository" -type f -exec touch -d 2020-01-01 {} +
 	git_in "$backing/repository" init -q &&
 		git_in "$backing/repository" add . &&
 		git_in "$backing/repository" -c user.name=bench -c user.email=bench@localhost \
