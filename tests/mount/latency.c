@@ -56,10 +56,12 @@ static void walk(int parent, const char *name, struct samples *samples)
 
 	if (!dir)
 		return;
-	while (!stop && (entry = readdir(dir))) {
+	while ((entry = readdir(dir))) {
 		struct stat st;
 
 		add(samples, since);
+		if (stop)
+			break; /* now that there is something to tell */
 		since = now_us();
 		if (entry->d_name[0] == '.')
 			continue;
@@ -91,8 +93,9 @@ int main(int argc, char **argv)
 	sigaction(SIGALRM, &action, NULL);
 	if (argc > 2)
 		alarm((unsigned)atoi(argv[2]));
-	while (!stop)
+	do
 		walk(AT_FDCWD, argv[1], &samples);
+	while (!stop);
 	if (samples.count == 0)
 		return 1;
 	qsort(samples.us, samples.count, sizeof(uint32_t), compare);
