@@ -194,9 +194,9 @@ static void put_title(struct page *page, const struct status *status)
 	struct text running = { .length = 0 };
 
 	add_duration(&running, status->running);
-	put(page, "%s: %s, transport %s, running %s", status->mount_point,
-	    status->backing ? status->backing : "?", status->transport ? status->transport : "?",
-	    running.bytes);
+	put(page, "%s: %s, running %s, transport %s", status->mount_point,
+	    status->backing ? status->backing : "?", running.bytes,
+	    status->transport ? status->transport : "?");
 }
 
 static void put_bytes(struct page *page, const char *what, const struct status_counts *counts)

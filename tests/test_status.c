@@ -296,7 +296,7 @@ static void totals_are_drawn_by_path_and_operation(void **state)
 	assert_int_equal(status_parse_stats(&status, some_stats), 0);
 	text = drawn(&status, 0, 0);
 	assert_string_equal(
-		text, "/mnt: /srv/some data, transport dev, FUSE protocol 7.45, running 1:02:03\n"
+		text, "/mnt: /srv/some data, running 1:02:03, transport dev, FUSE protocol 7.45\n"
 		      "read       1.0 KiB    fixed 1.0 KiB\n"
 		      "written    16.0 EiB   fixed 16.0 EiB\n"
 		      "copied     1.0 GiB    clone 1.0 GiB, hole 512 B\n"

@@ -187,7 +187,7 @@ test_zcfs_status_shows_totals() {
 	random_file "$MNT/f" 1048576
 	copy_range "$MNT/f" "$MNT/g"
 	status_of "$MNT" >"$WORK/shown"
-	head -1 "$WORK/shown" | grep -qF "$MNT: $BACKING, transport "
+	head -1 "$WORK/shown" | grep -qF "$MNT: $BACKING, running "
 	grep -qE '^written    1\.0 MiB    ' "$WORK/shown"
 	grep -qE '^copied     1\.0 MiB    ' "$WORK/shown"
 	grep -qE '^requests   [0-9]+ +.*write [0-9]+' "$WORK/shown"
