@@ -3,6 +3,7 @@
 # Makes of raw.csv of mount-scripts/bench what is for people:
 #
 #     awk -v part=markdown|csv|summary -f report.awk raw.csv
+#     awk -v part=costs -v size=BYTES -f report.awk raw.csv          of the large file
 #     awk -v part=plot -v filesystem=NAME -f report.awk raw.csv      SVG; nothing without lines of it
 #
 # A line of raw.csv: filesystem;workload;subject;round;label;better;unit;value;seconds;CPU seconds of
@@ -206,6 +207,32 @@ function print_summary(    i, j, row, subject, other, r) {
 	print_lines("As fast as the best other daemon, or faster", 0.995, 1e30)
 }
 
+# What a cold copy of the large file costs beside time. The reference is what copies bytes as well: a
+# clone costs nothing.
+function print_costs(    i, j, row, cell, other, cpu, reference) {
+	print "## What the cold copy of the large file costs\n"
+	print "Processor seconds of client and daemon, to be compared with those of native-no-reflink; how much"
+	print "the page cache of the machine has grown, as a part of the file; the daemon's memory.\n"
+	print "| filesystem | subject | CPU s | of native-no-reflink | page cache | memory MiB |"
+	print "|---|---|--:|--:|--:|--:|"
+	for (i = 1; i <= row_count; i++) {
+		row = row_list[i]
+		if (workload_of(row) != "copy_cold") continue
+		other = row FS "native-no-reflink"
+		reference = median(client, other)
+		for (j = 1; j <= subject_count; j++) {
+			cell = row FS subject_list[j]
+			if (!rounds[cell]) continue
+			cpu = median(client, cell) + median(served, cell)
+			printf "| %s | %s | %.3f | %s | %.0f %% | %s |\n", filesystem_of(row), subject_list[j],
+				cpu, (reference > 0 ? number_of_ratio(cpu / reference) : "-"),
+				median(cache, cell) * 1024 * 100 / size,
+				memory[cell] ? sprintf("%.1f", memory[cell] / 1024) : ""
+		}
+	}
+	print ""
+}
+
 # ---- the plot: ratios to the backing directory, from 1/64 to 8, by logarithm ----
 
 function x_of(r) {
@@ -279,5 +306,6 @@ END {
 	if (part == "markdown") print_markdown()
 	else if (part == "csv") print_csv()
 	else if (part == "summary") print_summary()
+	else if (part == "costs") print_costs()
 	else if (part == "plot") print_plot()
 }
