@@ -16,7 +16,7 @@ declare -A subject_option # of zcfs
 add_subject() {
 	if [[ -n $wanted_subjects ]]; then
 		[[ ,$wanted_subjects, == *,$1,* ]] || return 0
-	elif ((quick)) && [[ $1 =~ ^(zcfs-plain|zcfs-copy-kernel|rsync)$ ]]; then
+	elif ((quick)) && [[ $1 =~ ^(zcfs-plain|zcfs-uring|zcfs-copy-kernel|rsync)$ ]]; then
 		return 0
 	fi
 	subjects+=("$1")
@@ -65,6 +65,7 @@ add_subjects() {
 	add_subject native-no-reflink copy
 	add_subject zcfs 'copy data meta'
 	add_mode zcfs-plain 'copy data' --io=plain
+	add_mode zcfs-dev 'copy data meta' --transport=dev
 	if ! zcfs_knows --transport=uring || uring_allowed; then
 		add_mode zcfs-uring 'copy data meta' --transport=uring
 	else
@@ -100,6 +101,22 @@ serve() {
 	return 1
 }
 
+# Says once by what transport requests come. One that was asked for and that the kernel refused is
+# another subject's.
+check_transport() { # SUBJECT
+	local transport
+
+	transport=$(awk '$1 == "transport" { sub(/,$/, "", $2); print $2 }' "$mnt/.zcfs/status")
+	if [[ $1 == zcfs-uring && $transport != uring ]]; then
+		complain "$1: requests do not come over io_uring"
+		stop_subject
+		return 1
+	fi
+	[[ $1 == zcfs && -z ${default_transport-} ]] || return 0
+	default_transport=$transport
+	remark "zcfs without options has its requests come by: $transport"
+}
+
 # With $uncached every stat(2) asks the daemon.
 start_subject() {
 	local name=$1 ll=() timeouts=() merger=minfreespace=0 option=()
@@ -121,13 +138,10 @@ start_subject() {
 		view=$backing
 		daemon=0
 		;;
-	zcfs-uring)
-		serve "$zcfs" -f "${option[@]}" "${timeouts[@]}" "$backing" "$mnt" || return
-		# The kernel may have refused: then it is no other subject than zcfs.
-		grep -Eq '^transport +uring' "$mnt/.zcfs/status" ||
-			{ complain 'zcfs-uring: requests do not come over io_uring' && stop_subject && return 1; }
+	zcfs*)
+		serve "$zcfs" -f "${option[@]}" "${timeouts[@]}" "$backing" "$mnt" &&
+			check_transport "$name"
 		;;
-	zcfs*) serve "$zcfs" -f "${option[@]}" "${timeouts[@]}" "$backing" "$mnt" ;;
 	passthrough_ll) serve passthrough_ll -f -o source="$backing" "${ll[@]}" "$mnt" ;;
 	bindfs) serve bindfs -f "${timeouts[@]}" "$backing" "$mnt" ;;
 	mergerfs) serve mergerfs -f -o "$merger" "$backing" "$mnt" ;;
