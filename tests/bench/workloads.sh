@@ -71,6 +71,7 @@ prepare_copy_cold() {
 
 run_copy_cold() {
 	cool "$backing/large"
+	settle $((3 * size)) # source, copy, and what a mount caches of the one or the other
 	timed 'cp of a large file, cold, with fsync' higher MB/s "$size" \
 		copy_and_sync "$view/large" "$view/out/copy"
 }
@@ -85,6 +86,7 @@ prepare_copy_warm() {
 
 run_copy_warm() {
 	warm "$backing/large"
+	settle $((3 * size))
 	timed 'cp of a large file, warm' higher MB/s "$size" \
 		"${copier[@]}" "$view/large" "$view/out/copy"
 }
@@ -118,6 +120,7 @@ check_copy_sparse() {
 
 copy_tree() { # NAME LABEL FILES
 	warm "$backing/$1"
+	settle $((3 * $(du -sb "$backing/$1" | cut -f 1)))
 	timed "$2" higher files/s "$3" "${copier[@]}" "$view/$1" "$view/out/"
 }
 
@@ -227,6 +230,7 @@ run_copy_parallel() {
 	fresh || return
 	warm "$backing/ten"
 	latency "$view/watched" 1 >"$run/idle" || return
+	settle $((3 * size))
 	start_watcher || return
 	timed 'ten copies at once' higher MB/s $((size / 10 * 10)) copy_ten
 	status=$?
@@ -262,6 +266,7 @@ run_fio() {
 		truncate -s "$size" "$backing/out/fio"
 		warm "$backing/large"
 		fresh || return
+		settle $((2 * size))
 		timed "$1 ${block^^}" higher MB/s 0 fio_once "$1" "$block" "$bytes" || return
 		# Of the time without that of starting fio.
 		override "$(fio_rate "$1")"
