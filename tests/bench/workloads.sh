@@ -71,7 +71,6 @@ prepare_copy_cold() {
 
 run_copy_cold() {
 	cool "$backing/large"
-	settle $((3 * size)) # source, copy, and what a mount caches of the one or the other
 	timed 'cp of a large file, cold, with fsync' higher MB/s "$size" \
 		copy_and_sync "$view/large" "$view/out/copy"
 }
@@ -86,7 +85,7 @@ prepare_copy_warm() {
 
 run_copy_warm() {
 	warm "$backing/large"
-	settle $((3 * size))
+	settle $((3 * size)) # the copy, and what a mount caches of both
 	timed 'cp of a large file, warm' higher MB/s "$size" \
 		"${copier[@]}" "$view/large" "$view/out/copy"
 }
