@@ -342,11 +342,47 @@ static bool sets_nothing(const struct fuse_setattr_in *in)
 		 (FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME));
 }
 
-/* EPERM: an ordinary user's zcfs that does not own the file; its write will clear the bits. */
-static int clear_bits(int fd, const struct fuse_setattr_in *in)
+static bool has_bits_to_lose(const struct statx *stx, gid_t gid)
 {
-	int err = set_owner(fd, in);
+	if (S_ISDIR(stx->stx_mode))
+		return false;
+	if (stx->stx_mode & S_ISUID)
+		return true;
+	return (stx->stx_mode & S_ISGID) && ((stx->stx_mode & S_IXGRP) || stx->stx_gid != gid);
+}
 
+/*
+ * A chown(-1, -1) of a set-uid file takes its owner; the kernel has not checked that (it would have
+ * before it took the bits out of the change). A write takes an open file, which tells the two
+ * apart: who asks while another writes there brings forward what that write does.
+ */
+static int check_may_clear(const struct request *request, const struct subject *subject)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	struct fs *fs = request->fs;
+	struct statx stx;
+	int err = attr_get(subject->fd, &stx);
+
+	if (err)
+		return err;
+	if (request->in.uid == 0 || request->in.uid == stx.stx_uid ||
+	    !has_bits_to_lose(&stx, request->in.gid))
+		return 0;
+	err = inode_ref_get(fs->inodes, request->in.nodeid, &ref);
+	if (err)
+		return err;
+	return handle_has_writer(fs->handles, ref.inode) ? 0 : -EPERM;
+}
+
+/* EPERM: an ordinary user's zcfs that does not own the file; its write will clear the bits. */
+static int clear_bits(const struct request *request, const struct subject *subject,
+		      const struct fuse_setattr_in *in)
+{
+	int err = check_may_clear(request, subject);
+
+	if (err)
+		return err;
+	err = set_owner(subject->fd, in);
 	return err == -EPERM ? 0 : err;
 }
 
@@ -356,7 +392,7 @@ static int set_size_and_owner(const struct request *request, const struct subjec
 	int err = 0;
 
 	if (sets_nothing(in))
-		return clear_bits(subject->fd, in);
+		return clear_bits(request, subject, in);
 	if (in->valid & FATTR_SIZE)
 		err = set_size(request, subject, in->size);
 	if (!err && (in->valid & (FATTR_UID | FATTR_GID)))

@@ -209,6 +209,21 @@ int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_
 	return publish(table, handle, ret_fh);
 }
 
+bool handle_has_writer(struct handle_table *table, const struct inode *inode)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&table->lock);
+	for (uint32_t i = 0; i < table->slot_count && !found; i++) {
+		const struct handle *handle = table->slots[i].handle;
+
+		found = handle && handle->kind == HANDLE_FILE && handle->inode == inode &&
+			(handle->flags & O_ACCMODE) != O_RDONLY;
+	}
+	pthread_mutex_unlock(&table->lock);
+	return found;
+}
+
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind)
 {
 	struct handle *handle = NULL;

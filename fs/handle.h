@@ -70,6 +70,9 @@ int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *
 /* The same for a file in the control directory; takes text, from malloc(3), over. */
 int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh);
 
+/* Whether anybody has the file open for writing. Looks through all open files. */
+bool handle_has_writer(struct handle_table *table, const struct inode *inode);
+
 /* A reference to the handle of that number and kind, or NULL. */
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind);
 void handle_put(struct handle *handle);
