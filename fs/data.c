@@ -23,6 +23,21 @@
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x00000010
 #endif
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x00000020 /* Linux 6.9 */
+#endif
+
+/*
+ * The flags of the moment, so that fcntl(F_SETFL) counts; the offset is then the backing file's
+ * end. A page of a file that can only be appended to, dirtied by a shared mapping, must rather fail
+ * than be appended: only such a file is open with O_APPEND here.
+ */
+static int write_flags(const struct handle *handle, const struct fuse_write_in *in)
+{
+	if (in->write_flags & FUSE_WRITE_CACHE)
+		return handle->flags & O_APPEND ? RWF_NOAPPEND : 0;
+	return in->flags & O_APPEND ? RWF_APPEND : 0;
+}
 
 static struct request *request_of_io(struct pool_io *io)
 {
@@ -156,9 +171,7 @@ void op_write(struct request *request)
 		.fd = from_cache ? handle_buffered_fd(handle) : handle->fd,
 		.offset = in->offset,
 		.length = in->size,
-		/* The flags of the moment, so that fcntl(F_SETFL) counts; the offset is then the
-		   backing file's end. */
-		.rw_flags = !from_cache && (in->flags & O_APPEND) ? RWF_APPEND : 0,
+		.rw_flags = write_flags(handle, in),
 	};
 	request->buffer = NULL; /* the write consumes it */
 	submit_write(request, in->write_flags & FUSE_WRITE_KILL_SUIDGID);

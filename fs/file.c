@@ -170,14 +170,30 @@ static int open_killing(struct request *request, const struct inode_ref *ref, in
 	return fd;
 }
 
-static int open_for(struct request *request, const struct inode_ref *ref, int *flags,
-		    uint32_t asked_flags, uint32_t open_flags)
+static int open_with(struct request *request, const struct inode_ref *ref, int *flags,
+		     uint32_t asked_flags, uint32_t open_flags)
 {
 	int asked_mode = (int)asked_flags & O_ACCMODE;
 
 	if ((*flags & O_TRUNC) && (open_flags & FUSE_OPEN_KILL_SUIDGID))
 		return open_killing(request, ref, flags, asked_mode);
 	return open_backing(request->fs, ref, flags, asked_mode);
+}
+
+/*
+ * A file that can only be appended to (chattr +a) is not opened for writing without O_APPEND: only
+ * then the flag is passed on. Not with a write-back cache, which writes whole pages, old bytes
+ * included, that would all be appended.
+ */
+static int open_for(struct request *request, const struct inode_ref *ref, int *flags,
+		    uint32_t asked_flags, uint32_t open_flags)
+{
+	int fd = open_with(request, ref, flags, asked_flags, open_flags);
+
+	if (fd != -EPERM || !(asked_flags & O_APPEND) || request->fs->options.writeback)
+		return fd;
+	*flags |= O_APPEND;
+	return open_with(request, ref, flags, asked_flags, open_flags);
 }
 
 /* Makes the handle of an open file, and the reply. Takes fd over, also on error. */
