@@ -36,8 +36,12 @@ int check_main(int argc, char **argv, const struct check *checks, size_t count);
 _Noreturn void check_skip(const char *why);
 _Noreturn void check_failed(const char *file, int line, const char *what);
 
+/* Each assertion is counted, and the number is shown when the check has passed. */
+void check_count_one(void);
+
 #define CHECK(condition)                                              \
 	do {                                                          \
+		check_count_one();                                    \
 		if (!(condition))                                     \
 			check_failed(__FILE__, __LINE__, #condition); \
 	} while (0)
@@ -45,6 +49,7 @@ _Noreturn void check_failed(const char *file, int line, const char *what);
 /* The call returns -1 with that errno. */
 #define CHECK_ERRNO(call, error)                                                       \
 	do {                                                                           \
+		check_count_one();                                                     \
 		errno = 0;                                                             \
 		if ((call) != -1 || errno != (error))                                  \
 			check_failed(__FILE__, __LINE__, #call " fails with " #error); \
