@@ -71,7 +71,7 @@ add_subjects() {
 	else
 		skipped 'zcfs-uring: echo 1 >/sys/module/fuse/parameters/enable_uring allows it'
 	fi
-	add_mode zcfs-passthrough 'copy data meta' --passthrough
+	add_mode zcfs-passthrough 'copy data meta' --passthrough=rw
 	add_mode zcfs-copy-clone copy --copy=clone
 	add_mode zcfs-copy-direct copy --copy=direct
 	add_mode zcfs-copy-fixed copy --copy=fixed
