@@ -127,7 +127,7 @@ static void print_stats(struct fs *fs, FILE *out)
 }
 
 static const char *const io_names[] = { "auto", "fixed", "plain" };
-static const char *const copy_names[] = { "auto", "clone", "fixed", "kernel" };
+static const char *const copy_names[] = { "auto", "clone", "direct", "fixed", "kernel" };
 static const char *const cache_names[] = { "auto", "always", "never" };
 static const char *const lock_names[] = { "local", "forward" };
 

@@ -27,6 +27,7 @@
 #include "copy_job.h"
 #include "fs.h"
 #include "ops.h"
+#include "residency.h"
 #include "worker.h"
 
 /* Below this a copy is over before another thread would have woken up. */
@@ -37,6 +38,14 @@
 
 /* Less is copied sooner than cloned. */
 #define CLONE_MIN (64 << 10)
+
+/* Through the page cache: more leaves the processor's cache between reading and writing. */
+#define BUFFERED_CHUNK (512 << 10)
+
+/* Smaller files, and shorter pieces of data, go through the page cache: who does not wait for the
+ * disk by fsync(2) has the copy sooner that way, and its pages at hand. */
+#define DIRECT_MIN	 (64 << 20)
+#define DIRECT_PIECE_MIN (4 << 20)
 
 /* What one reply of the old form can say: fuse_write_out.size has 32 bits. Linux fs/fuse/file.c
  * asks for no more than this either. */
@@ -80,6 +89,7 @@ static void copy_finish(struct copy_job *job, int err)
 	if (job->kill_suid)
 		cred_raise_fsetid(&job->worker->cred);
 	copier_unlist(job);
+	copy_direct_close(job);
 	if (job->ended)
 		*job->ended = true;
 	copy_conclude(job, copied ? (int64_t)copied : err);
@@ -96,38 +106,59 @@ static void account(struct copy_job *job, enum stats_path path, uint64_t bytes)
 
 static void copy_step(struct copy_job *job);
 
+static void account_piece(struct copy_job *job, uint64_t bytes)
+{
+	pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() adds both up */
+	atomic_store(&job->piece.copied, 0);
+	if (job->direct.running) {
+		account(job, STATS_DIRECT, bytes);
+	} else {
+		account(job, STATS_FIXED, job->piece.fixed_bytes);
+		account(job, STATS_PLAIN, bytes - job->piece.fixed_bytes);
+	}
+	pthread_mutex_unlock(copier_lock(job->copier));
+}
+
 static void piece_done(struct pool_copy *piece, int64_t result)
 {
 	struct copy_job *job =
 		(struct copy_job *)((char *)piece - offsetof(struct copy_job, piece));
+	bool whole = result >= 0 && (uint64_t)result == piece->length;
 
-	if (result > 0) {
-		pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() adds both up */
-		atomic_store(&piece->copied, 0);
-		account(job, STATS_FIXED, piece->fixed_bytes);
-		account(job, STATS_PLAIN, (uint64_t)result - piece->fixed_bytes);
-		pthread_mutex_unlock(copier_lock(job->copier));
+	if (result > 0)
+		account_piece(job, (uint64_t)result);
+	if (!whole && job->direct.running) {
+		if (result == -EINVAL)
+			copy_direct_refused(job);
+		job->direct.over = true;
+		whole = true; /* as far as this way goes */
 	}
-	if (result < 0 || (uint64_t)result < piece->length)
-		copy_finish(job, result < 0 ? (int)result : 0);
-	else
+	if (whole)
 		copy_step(job);
+	else
+		copy_finish(job, result < 0 ? (int)result : 0);
 }
 
-static void submit_piece(struct copy_job *job, uint64_t length)
+static void submit_piece(struct copy_job *job, uint64_t length, bool direct)
 {
 	struct worker *worker = job->worker;
 	uint64_t copied = atomic_load(&job->copied);
 
-	atomic_store(&job->path, pool_is_registered(worker->pool) ? STATS_FIXED : STATS_PLAIN);
+	job->direct.running = direct;
+	if (direct)
+		atomic_store(&job->path, STATS_DIRECT);
+	else
+		atomic_store(&job->path,
+			     pool_is_registered(worker->pool) ? STATS_FIXED : STATS_PLAIN);
 	pthread_mutex_lock(copier_lock(job->copier)); /* copier_print() looks at it */
 	job->piece = (struct pool_copy){
 		.pool = worker->pool,
-		.src_fd = handle_buffered_fd(job->src),
-		.dst_fd = handle_buffered_fd(job->dst),
+		.src_fd = direct ? job->direct.src_fd : handle_buffered_fd(job->src),
+		.dst_fd = direct ? job->direct.dst_fd : handle_buffered_fd(job->dst),
 		.src_offset = job->src_offset + copied,
 		.dst_offset = job->dst_offset + copied,
 		.length = length,
+		.chunk = direct ? 0 : BUFFERED_CHUNK,
 		.write_personality = job->kill_suid ? worker->personality_no_fsetid : 0,
 		.cancel = &job->cancel,
 		.done = piece_done,
@@ -221,11 +252,48 @@ static int clone_step(struct copy_job *job, uint64_t *ret_before)
 	return STEP_AGAIN;
 }
 
+/*
+ * Whether going around the page cache pays: opening, and waiting for the device with every write,
+ * has its price, and what is in the page cache need not be read.
+ */
+static bool direct_pays(const struct copy_job *job, uint64_t length)
+{
+	uint64_t resident;
+
+	return job->src_size >= DIRECT_MIN && length >= DIRECT_PIECE_MIN &&
+	       !ring_is_plain(job->worker->ring) &&
+	       !residency(job->src->fd, job->src_offset + atomic_load(&job->copied), length,
+			  &resident) &&
+	       resident < length / 2;
+}
+
+/* Whether the next piece, of *length bytes at most, goes direct; *length is then what can. */
+static bool is_direct(struct copy_job *job, uint64_t *length)
+{
+	enum copy_mode mode = job->request->fs->options.copy;
+	uint64_t aligned, before;
+
+	if (job->direct.over || (mode != COPY_DIRECT && mode != COPY_AUTO) ||
+	    (mode == COPY_AUTO && !direct_pays(job, *length)))
+		return false;
+	if (copy_direct_open(job)) {
+		job->direct.over = true;
+		return false;
+	}
+	aligned = copy_direct_length(job, *length, &before);
+	if (aligned)
+		*length = aligned;
+	else if (before && before < *length)
+		*length = before;
+	return aligned > 0;
+}
+
 /* Returns an enum step, or -errno. */
 static int one_step(struct copy_job *job)
 {
 	uint64_t left = job->data_max - job->data;
 	uint64_t length, before = 0;
+	bool direct;
 	int err;
 
 	if (atomic_load(&job->copied) == job->length || !left || atomic_load(&job->cancel))
@@ -245,7 +313,8 @@ static int one_step(struct copy_job *job)
 		length = before;
 	if (job->request->fs->options.copy == COPY_KERNEL)
 		return kernel_piece(job, length);
-	submit_piece(job, length);
+	direct = is_direct(job, &length);
+	submit_piece(job, length, direct);
 	return STEP_WAIT;
 }
 
@@ -318,6 +387,7 @@ static int make_job(struct request *request, bool wide, struct copy_job **ret_jo
 		.data_max = fs->options.copy_max,
 		.wide = wide,
 		.kill_suid = request->in.uid != 0,
+		.direct = { .src_fd = -1, .dst_fd = -1 },
 		.interruptible = { .unique = request->in.unique, .interrupt = on_interrupt },
 	};
 	if (!job->src || !job->dst) {

@@ -7,7 +7,7 @@
  * nobody else includes.
  *
  *     copy.c      the request and the steps of its job        copier.c   queue, threads, listing
- *     copy_clone.c copy_hole.c                                what a step is made of
+ *     copy_clone.c copy_direct.c copy_hole.c                  what a step is made of
  *
  * Thread: that of the job's worker from copy_begin() on; before, whoever holds the job. cancel and
  * copied may be used by any thread, the rest of what copier_print() reads is written under the
@@ -40,6 +40,13 @@ struct copy_job {
 	bool wide; /* the reply of COPY_FILE_RANGE_64 */
 	bool kill_suid; /* the caller is not privileged: the writes clear set-uid bits */
 	bool clone; /* worth a try from here on */
+	struct {
+		int src_fd, dst_fd; /* O_DIRECT, -1 until needed */
+		uint64_t align; /* of offsets and lengths, bytes; 0 until they are open */
+		dev_t dst_device;
+		bool over; /* it was tried, and cannot be */
+		bool running; /* the piece goes this way */
+	} direct;
 	bool holes_as_data; /* the destination cannot punch */
 
 	_Atomic uint64_t copied; /* bytes done, holes included, before the piece that is running */
@@ -74,6 +81,20 @@ pthread_mutex_t *copier_lock(struct copier *copier);
  * -EOPNOTSUPP when this range cannot be cloned. Nothing has changed then.
  */
 int copy_clone(struct copy_job *job, uint64_t *ret_cloned, uint64_t *ret_before);
+
+/*
+ * copy_direct.c: opens both files once more with O_DIRECT; does nothing when they are. Returns 0;
+ * -EINVAL where that cannot be had, which is then remembered of the filesystems; other -errno.
+ */
+int copy_direct_open(struct copy_job *job);
+void copy_direct_close(struct copy_job *job); /* allowed when they are not open */
+
+/* copy_direct.c: how many of the next length bytes can go that way; or how many must be copied
+ * before that any can. Both 0: none. */
+uint64_t copy_direct_length(const struct copy_job *job, uint64_t length, uint64_t *ret_before);
+
+/* copy_direct.c: the first direct transfer was refused: remembers that. */
+void copy_direct_refused(struct copy_job *job);
 
 /*
  * copy_hole.c: where the next data and the end of it lie, as offsets in the source, not beyond

@@ -193,11 +193,10 @@ static int set_control(void *field, const struct option *option, const char *val
 static const char *const io_modes[] = {
 	[IO_AUTO] = "auto", [IO_FIXED] = "fixed", [IO_PLAIN] = "plain", NULL
 };
-static const char *const copy_modes[] = { [COPY_AUTO] = "auto",
-					  [COPY_CLONE] = "clone",
-					  [COPY_FIXED] = "fixed",
-					  [COPY_KERNEL] = "kernel",
-					  NULL };
+static const char *const copy_modes[] = {
+	[COPY_AUTO] = "auto",	[COPY_CLONE] = "clone",	  [COPY_DIRECT] = "direct",
+	[COPY_FIXED] = "fixed", [COPY_KERNEL] = "kernel", NULL
+};
 static const char *const cache_modes[] = {
 	[CACHE_AUTO] = "auto", [CACHE_ALWAYS] = "always", [CACHE_NEVER] = "never", NULL
 };
@@ -220,7 +219,7 @@ static const struct option own[] = {
 	{ "buffer_size", set_buffer_bytes, FIELD(max_write),
 	  "a power of two from 4K (or a page) to 1M", NULL, 4 * KIB, MIB },
 	{ "threads", set_count, FIELD(threads), "a number from 1 to 64", NULL, 1, 64 },
-	{ "copy", set_choice, FIELD(copy), "auto, clone, fixed or kernel", copy_modes },
+	{ "copy", set_choice, FIELD(copy), "auto, clone, direct, fixed or kernel", copy_modes },
 	{ "copy_threads", set_count, FIELD(copy_threads), "a number from 1 to 64", NULL, 1, 64 },
 	{ "copy_buffer_size", set_buffer_bytes, FIELD(copy_buffer_size),
 	  "a power of two from 4K (or a page) to 4M", NULL, 4 * KIB, 4 * MIB },
@@ -510,12 +509,12 @@ static const char help_text[] =
 	"                              limits, 4 to 16)\n"
 	"    -s                        --threads=1\n"
 	"copies inside the mount\n"
-	"    --copy=auto|clone|fixed|kernel\n"
-	"                              whatever moves least; share blocks or refuse; through\n"
-	"                              buffers; by copy_file_range(2) (auto)\n"
+	"    --copy=auto|clone|direct|fixed|kernel\n"
+	"                              whatever moves least; share blocks or refuse; around the\n"
+	"                              page cache; through it; by copy_file_range(2) (auto)\n"
 	"    --copy_threads=N          copies in flight at most: 1 to 64 (4)\n"
-	"    --copy_buffers=N          buffers in flight for each: 1 to 32 (8)\n"
-	"    --copy_buffer_size=SIZE   of each buffer: a power of two, 4K to 4M (512K)\n"
+	"    --copy_buffers=N          buffers in flight for each: 1 to 32 (4)\n"
+	"    --copy_buffer_size=SIZE   of each buffer: a power of two, 4K to 4M (1M)\n"
 	"    --copy_max=SIZE           that one request copies at most: 4K to 2G (256M)\n"
 	"caching\n"
 	"    --cache=auto|always|never keep file data until the backing file changes; until asked\n"
@@ -567,8 +566,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		.attr_timeout = 1,
 		.entry_timeout = 1,
 		.max_write = MIB,
-		.copy_buffer_size = 512 * KIB,
-		.copy_buffers = 8,
+		.copy_buffer_size = MIB,
+		.copy_buffers = 4,
 		.copy_max = 256 * MIB,
 	};
 	if (set_string(&options->control, ".zcfs")) {

@@ -21,6 +21,7 @@ enum io_mode {
 enum copy_mode {
 	COPY_AUTO, /* whatever moves least, by what the files and their filesystems are */
 	COPY_CLONE, /* by sharing blocks, or not at all */
+	COPY_DIRECT, /* around the page cache, as far as it can be */
 	COPY_FIXED, /* always through the buffers */
 	COPY_KERNEL, /* copy_file_range(2) on the backing files, to compare */
 };

@@ -19,6 +19,7 @@
 enum refusal {
 	REFUSAL_NONE,
 	REFUSAL_CLONE, /* FICLONERANGE from the first device to the second */
+	REFUSAL_DIRECT, /* O_DIRECT on both */
 };
 
 #define REFUSALS 16

@@ -16,6 +16,7 @@ enum stats_path {
 	STATS_PLAIN, /* anything else through a pool buffer */
 	STATS_TRANSFERS, /* what READ and WRITE have ends here; the rest is of copies only */
 	STATS_CLONE = STATS_TRANSFERS, /* blocks that both files share now */
+	STATS_DIRECT, /* a pool buffer, but not the page cache */
 	STATS_KERNEL, /* copy_file_range(2) on the backing files */
 	STATS_HOLE, /* nothing had to travel */
 	STATS_PATHS,
@@ -35,8 +36,8 @@ struct stats {
 static inline const char *stats_path_name(enum stats_path path)
 {
 	static const char *const names[STATS_PATHS] = {
-		[STATS_FIXED] = "fixed",   [STATS_PLAIN] = "plain", [STATS_CLONE] = "clone",
-		[STATS_KERNEL] = "kernel", [STATS_HOLE] = "hole",
+		[STATS_FIXED] = "fixed",   [STATS_PLAIN] = "plain",   [STATS_CLONE] = "clone",
+		[STATS_DIRECT] = "direct", [STATS_KERNEL] = "kernel", [STATS_HOLE] = "hole",
 	};
 
 	return names[path];

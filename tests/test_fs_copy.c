@@ -38,6 +38,11 @@ static void tweak_plain(struct options *options)
 	options->io = IO_PLAIN;
 }
 
+static void tweak_direct(struct options *options)
+{
+	options->copy = COPY_DIRECT;
+}
+
 static void tweak_kernel(struct options *options)
 {
 	options->copy = COPY_KERNEL;
@@ -65,6 +70,11 @@ static int setup_small_bound(void **state)
 static int setup_plain(void **state)
 {
 	return setup_with(state, tweak_plain);
+}
+
+static int setup_direct(void **state)
+{
+	return setup_with(state, tweak_direct);
 }
 
 static int setup_kernel(void **state)
@@ -266,7 +276,8 @@ static void holes_stay_holes(void **state)
 	assert_int_equal(fstat(dst.fd, &st), 0);
 	assert_true(st.st_blocks * 512 < (blkcnt_t)(1 * MIB));
 	assert_int_equal(counted(session, STATS_HOLE) + counted(session, STATS_FIXED) +
-				 counted(session, STATS_PLAIN) + counted(session, STATS_KERNEL),
+				 counted(session, STATS_PLAIN) + counted(session, STATS_KERNEL) +
+				 counted(session, STATS_DIRECT),
 			 30 * MIB);
 	file_done(session, &src);
 	file_done(session, &dst);
@@ -452,12 +463,22 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define PLAIN(name) { #name " [plain]", name, setup_plain, teardown, NULL }
+#define DIRECT(name)                                                  \
+	{                                                             \
+#name " [direct]", name, setup_direct, teardown, NULL \
+	}
 #define KERNEL(name)                                                  \
 	{                                                             \
 #name " [kernel]", name, setup_kernel, teardown, NULL \
 	}
 		TEST(files_of_every_kind_of_length_are_copied_whole),
 		PLAIN(files_of_every_kind_of_length_are_copied_whole),
+		DIRECT(files_of_every_kind_of_length_are_copied_whole),
+		DIRECT(holes_stay_holes),
+		DIRECT(a_destination_opened_for_reading_is_refused),
+		DIRECT(an_unprivileged_copy_clears_set_uid),
+		DIRECT(a_hole_is_punched_where_the_destination_had_data),
+		DIRECT(a_copy_that_is_released_meanwhile_still_has_its_files),
 		KERNEL(files_of_every_kind_of_length_are_copied_whole),
 		KERNEL(copy_file_range_is_counted_as_kernel),
 		TEST(both_wire_forms_copy_the_same),

@@ -123,8 +123,8 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_in_range(options.threads, 1, 16);
 	assert_int_equal(options.max_write, 1 << 20);
 	assert_in_range(options.copy_threads, 1, 4);
-	assert_int_equal(options.copy_buffers, 8);
-	assert_int_equal(options.copy_buffer_size, 512 << 10);
+	assert_int_equal(options.copy_buffers, 4);
+	assert_int_equal(options.copy_buffer_size, 1 << 20);
 	assert_int_equal(options.copy_max, 256 << 20);
 	assert_string_equal(options.control, ".zcfs");
 	options_fini(&options);
@@ -226,7 +226,7 @@ static void nonsense_is_refused_with_option_value_and_what_is_allowed(void **sta
 	} nonsense[] = {
 		{ "io", "fast", "auto, fixed or plain" },
 		{ "io", "", "auto, fixed or plain" },
-		{ "copy", "plain", "auto, clone, fixed or kernel" },
+		{ "copy", "plain", "auto, clone, direct, fixed or kernel" },
 		{ "cache", "autox", "auto, always or never" },
 		{ "locks", "none", "local or forward" },
 		{ "threads", "0", "1 to 64" },

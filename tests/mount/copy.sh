@@ -49,6 +49,64 @@ test_copies_behave_as_natively_by_copy_file_range() {
 	at_least "$(travelled copy kernel)" 1000000 'bytes by copy_file_range'
 }
 
+# filesystems: ext4 xfs btrfs
+# users: root user
+test_copies_behave_as_natively_around_the_page_cache() {
+	zcfs_mount --copy=direct
+	check_copy "$NATIVE" "$MNT"
+	native && return
+	at_least "$(travelled copy direct)" 1000000 'bytes by O_DIRECT'
+}
+
+# Written, and out of the page cache.
+cold_file() { # FILE SIZE
+	random_file "$1" "$2"
+	dd if="$1" iflag=nocache count=0 status=none
+	dd of="$1" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+}
+
+# filesystems: ext4
+# users: root user
+# native: no
+# needs: fincore
+test_a_large_file_that_is_not_cached_is_copied_around_the_page_cache() {
+	local size=$(((100 << 20) + 777)) aligned=$((100 << 20))
+
+	cold_file "$BACKING/source" "$size"
+	zcfs_mount
+	copy_range "$MNT/source" "$MNT/copy"
+	same "$(travelled copy direct)" "$aligned"
+	same "$(travelled copy fixed)" 777
+	# What the copy itself has left in the page cache, of both files.
+	at_most "$(fincore -bno RES "$BACKING/source" "$BACKING/copy" | awk '{ n += $1 } END { print n }')" \
+		$((size / 20)) 'bytes in the page cache'
+	cmp "$BACKING/source" "$BACKING/copy"
+}
+
+# filesystems: ext4 xfs
+# users: root
+# native: no
+test_a_copy_around_the_page_cache_leaves_nothing_stale() {
+	local at
+
+	random_file "$BACKING/source" 8M # all of it dirty
+	random_file "$BACKING/copy" 9M # as is the destination
+	cp --reflink=never "$BACKING/copy" "$WORK/expected"
+	dd if="$BACKING/source" of="$WORK/expected" bs=64K iflag=skip_bytes,count_bytes \
+		oflag=seek_bytes skip=5000 seek=50056 count=8000000 conv=notrunc status=none
+	zcfs_mount --copy=direct
+	cat "$MNT/copy" >"$WORK/cached"
+	copy_range -i 5000 -o 50056 -n 8000000 "$MNT/source" "$MNT/copy"
+	cmp "$WORK/expected" "$BACKING/copy"
+	cmp "$WORK/expected" "$MNT/copy"
+	at_least "$(travelled copy direct)" 7900000 'bytes by O_DIRECT'
+	# Not equally aligned: no way around.
+	at=$(travelled copy direct)
+	copy_range -i 1 -o 0 -n 1000000 "$MNT/source" "$MNT/other"
+	cmp -i 1:0 -n 1000000 "$BACKING/source" "$BACKING/other"
+	same "$(travelled copy direct)" "$at"
+}
+
 # filesystems: xfs btrfs
 # users: root user
 test_a_large_file_is_cloned_where_the_filesystem_can() {
