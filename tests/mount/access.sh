@@ -192,7 +192,7 @@ test_the_mount_of_a_user_is_closed_to_others() {
 	chown -R "$USER_ID" "$BACKING" "$MNT" "$WORK"
 	under=(setpriv "--reuid=$USER_ID" "--regid=$USER_ID" --clear-groups)
 	zcfs_start
-	wait_until 20 is_mounted_or_gone
+	wait_until 60 is_mounted_or_gone
 	as_user touch "$MNT/f"
 	fails_with 'Permission denied' as_other ls "$MNT"
 	fails_with 'Permission denied' ls "$MNT" # root neither
@@ -213,7 +213,7 @@ test_nosuid_and_nodev_are_the_default_for_users() {
 	chown -R "$USER_ID" "$BACKING" "$MNT" "$WORK"
 	under=(setpriv "--reuid=$USER_ID" "--regid=$USER_ID" --clear-groups)
 	zcfs_start
-	wait_until 20 is_mounted_or_gone
+	wait_until 60 is_mounted_or_gone
 	findmnt -no OPTIONS "$MNT" | grep -q nosuid
 	findmnt -no OPTIONS "$MNT" | grep -q nodev
 	as_user fusermount3 -u "$MNT"

@@ -230,7 +230,7 @@ test_zcfs_status_is_for_the_owner_of_the_mount() {
 test_zcfs_status_tells_a_mount_that_nobody_serves() {
 	zcfs_mount
 	kill -KILL "$zcfs_pid"
-	wait_until 20 is_gone "$zcfs_pid"
+	wait_until 60 is_gone "$zcfs_pid"
 	wait "$zcfs_pid" 2>/dev/null || true
 	mounted=0
 	status_ends 5 'nobody serves this mount' "$MNT"
@@ -249,7 +249,7 @@ test_zcfs_status_watches_until_the_mount_ends() {
 	watcher=$!
 	wait_until 30 watched_twice || fail 'nothing is shown again'
 	# It may just be looking.
-	wait_until 10 fusermount3 -u "$MNT" 2>/dev/null || fail 'watching keeps the mount busy'
+	wait_until 60 fusermount3 -u "$MNT" 2>/dev/null || fail 'watching keeps the mount busy'
 	zcfs_ended
 	wait_until 30 is_gone "$watcher" || fail 'zcfs status -w does not end with the mount'
 	wait "$watcher"

@@ -143,7 +143,7 @@ test_any_failing_call_is_an_error_and_not_the_end() {
 				fault "$call" "$first" 1 "$error"
 				(try_everything) || true
 				! is_gone "$zcfs_pid" || fail "$call number $first, errno $error: zcfs has ended"
-				wait_until 10 only_root_is_left ||
+				wait_until 60 only_root_is_left ||
 					fail "$call number $first, errno $error: $(counter zcfs_inodes) inodes," \
 						"$(counter zcfs_open_files) open files are left"
 			done
@@ -164,7 +164,7 @@ start_or_refuse() { # CALL FIRST COUNT ERRNO
 
 	fault "$@"
 	zcfs_start
-	wait_until 20 is_mounted_or_gone || fail "$what: zcfs hangs"
+	wait_until 60 is_mounted_or_gone || fail "$what: zcfs hangs"
 	for try in with without; do # the fault
 		status=0
 		timeout 10 copy_range "$MNT/f" "$MNT/g" >/dev/null 2>&1 || status=$?
@@ -172,7 +172,7 @@ start_or_refuse() { # CALL FIRST COUNT ERRNO
 		fault
 	done
 	fusermount3 -u "$MNT" 2>/dev/null || true
-	wait_until 20 is_gone "$zcfs_pid" || fail "$what: zcfs does not end"
+	wait_until 60 is_gone "$zcfs_pid" || fail "$what: zcfs does not end"
 	status=0
 	wait "$zcfs_pid" || status=$?
 	mounted=0

@@ -137,7 +137,7 @@ is_mounted_or_gone() {
 zcfs_mount() {
 	native && return 0
 	zcfs_start "$@"
-	wait_until 20 is_mounted_or_gone || fail 'zcfs does not mount'
+	wait_until 60 is_mounted_or_gone || fail 'zcfs does not mount'
 	if ! is_mounted "$MNT"; then
 		mounted=0
 		fail "zcfs ended with $(zcfs_status): $(<"$WORK/zcfs.log")"
@@ -158,7 +158,7 @@ zcfs_ended() {
 	local status=0
 
 	native && return 0
-	wait_until 20 is_gone "$zcfs_pid" || fail 'zcfs does not end'
+	wait_until 60 is_gone "$zcfs_pid" || fail 'zcfs does not end'
 	wait "$zcfs_pid" || status=$?
 	mounted=0
 	((status == ${1:-0})) || fail "zcfs ended with $status: $(tail -20 "$WORK/zcfs.log")"
@@ -232,7 +232,7 @@ big() {
 
 check_up() {
 	if [[ -n $zcfs_pid ]] && ((mounted)); then
-		wait_until 5 is_mounted_or_gone || true
+		wait_until 60 is_mounted_or_gone || true
 		zcfs_unmount
 	fi
 }

@@ -18,7 +18,7 @@ find_daemon() {
 }
 
 daemon_ends() {
-	wait_until 20 is_gone "$zcfs_pid" || fail 'zcfs does not end'
+	wait_until 60 is_gone "$zcfs_pid" || fail 'zcfs does not end'
 	! is_mounted "$MNT" || fail 'the mount is left'
 }
 
@@ -116,7 +116,7 @@ start_slow_copy() {
 	zcfs_mount -o copy=fixed,copy_buffers=1,copy_buffer_size=4K
 	copy_range "$MNT/source" "$MNT/copy" >/dev/null 2>&1 &
 	copier=$!
-	wait_until 10 is_larger "$BACKING/copy" 1000000 || fail 'the copy does not begin'
+	wait_until 60 is_larger "$BACKING/copy" 1000000 || fail 'the copy does not begin'
 }
 
 is_larger() {
@@ -137,7 +137,7 @@ check_prefix() {
 test_killing_it_in_the_middle_of_a_copy_hangs_nobody() {
 	start_slow_copy
 	kill -KILL "$zcfs_pid"
-	wait_until 5 is_gone "$copier" || fail 'the copying process hangs'
+	wait_until 60 is_gone "$copier" || fail 'the copying process hangs'
 	wait "$copier" && fail 'the copy was over before zcfs was killed'
 	fails_with 'not connected' stat "$MNT/source"
 	fails_with 'not connected' ls "$MNT"
@@ -162,10 +162,10 @@ test_killing_it_in_the_middle_of_ten_copies_leaves_whole_prefixes() {
 		cp "$MNT/source" "$MNT/copy-$i" 2>/dev/null &
 		copies+=($!)
 	done
-	wait_until 10 is_larger "$BACKING/copy-9" 0 || true
+	wait_until 60 is_larger "$BACKING/copy-9" 0 || true
 	kill -KILL "$zcfs_pid"
 	for i in "${copies[@]}"; do
-		wait_until 5 is_gone "$i" || fail 'a copying process hangs'
+		wait_until 60 is_gone "$i" || fail 'a copying process hangs'
 	done
 	fusermount3 -u "$MNT"
 	mounted=0
@@ -178,7 +178,7 @@ test_killing_it_in_the_middle_of_ten_copies_leaves_whole_prefixes() {
 test_a_dead_mount_is_explained() {
 	zcfs_mount
 	kill -KILL "$zcfs_pid"
-	wait_until 5 is_gone "$zcfs_pid"
+	wait_until 60 is_gone "$zcfs_pid"
 	mounted=0
 	zcfs_refuses 4 'died.*fusermount3 -u' "$BACKING" "$MNT"
 	zcfs_refuses 3 'died.*fusermount3 -u' "$MNT" "$WORK"
@@ -190,7 +190,7 @@ test_a_dead_mount_is_explained() {
 test_killing_it_with_auto_unmount_takes_the_mount_away() {
 	zcfs_mount -o auto_unmount
 	kill -KILL "$zcfs_pid"
-	wait_until 10 is_unmounted || fail 'the mount is left'
+	wait_until 60 is_unmounted || fail 'the mount is left'
 	mounted=0
 }
 
@@ -202,7 +202,7 @@ test_a_signal_in_the_middle_of_a_copy_ends_both() {
 	start_slow_copy
 	kill -TERM "$zcfs_pid"
 	zcfs_ended 0
-	wait_until 5 is_gone "$copier" || fail 'the copying process hangs'
+	wait_until 60 is_gone "$copier" || fail 'the copying process hangs'
 	check_prefix
 }
 
@@ -233,7 +233,7 @@ has_lines() {
 test_a_signal_in_the_middle_of_writing_loses_nothing() {
 	zcfs_mount
 	write_lines "$MNT/f" "$WORK/count" &
-	wait_until 10 has_lines "$WORK/count"
+	wait_until 60 has_lines "$WORK/count"
 	kill -TERM "$zcfs_pid"
 	zcfs_ended 0
 	wait %2 || true
@@ -243,7 +243,7 @@ test_a_signal_in_the_middle_of_writing_loses_nothing() {
 test_killing_it_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
 	zcfs_mount
 	write_lines "$MNT/f" "$WORK/count" &
-	wait_until 10 has_lines "$WORK/count"
+	wait_until 60 has_lines "$WORK/count"
 	kill -KILL "$zcfs_pid"
 	wait %2 || true
 	fusermount3 -u "$MNT"
@@ -289,7 +289,7 @@ test_a_mount_can_be_mounted_again_elsewhere() {
 	cmp "$BACKING/f" "$BACKING/g"
 	fails_with 'busy' fusermount3 -u "$MNT"
 	fusermount3 -u "$WORK/other"
-	wait_until 10 unmount_quietly
+	wait_until 60 unmount_quietly
 	zcfs_ended
 }
 

@@ -293,7 +293,7 @@ test_with_64_descriptors_it_works() {
 test_with_16_descriptors_it_works_or_says_why_not() {
 	under=(prlimit --nofile=16)
 	zcfs_start
-	wait_until 20 is_mounted_or_gone
+	wait_until 60 is_mounted_or_gone
 	if is_mounted "$MNT"; then
 		ls "$MNT" >/dev/null || true
 		zcfs_unmount
@@ -356,7 +356,7 @@ test_a_full_backing_filesystem_is_told_to_the_caller() {
 		fails_with 'No space left' dd if="$WORK/source" of="$MNT/direct" bs=1M oflag=direct
 		# And it lives.
 		rm "$MNT/to" "$MNT/copy" "$MNT/allocated" "$MNT/direct"
-		wait_until 10 has_room 25
+		wait_until 60 has_room 25
 		cp "$MNT/source" "$MNT/copy"
 		cmp "$BACKING/source" "$BACKING/copy"
 		rm "$MNT/copy"
@@ -371,7 +371,7 @@ test_a_full_backing_filesystem_fails_fsync_with_writeback() {
 	zcfs_mount -o writeback
 	fails_with 'No space left|Input/output error' dd if="$WORK/source" of="$MNT/to" bs=1M conv=fsync
 	rm "$MNT/to"
-	wait_until 10 has_room 25
+	wait_until 60 has_room 25
 	echo text >"$MNT/f"
 	zcfs_unmount
 	same "$(<"$BACKING/f")" text

@@ -115,10 +115,10 @@ test_it_can_be_ended_in_the_middle_of_it_all() {
 			churn names "$MNT/names" "$i" 1000000 2>/dev/null &
 			jobs+=($!)
 		done
-		wait_until 20 has_requests 3000
+		wait_until 60 has_requests 3000
 		kill "-$signal" "$zcfs_pid"
 		if [[ $signal == TERM ]]; then # and once more: do not wait for those who work on
-			wait_until 10 grep -q 'still in use' "$WORK/zcfs.log"
+			wait_until 60 grep -q 'still in use' "$WORK/zcfs.log"
 			kill "-$signal" "$zcfs_pid"
 		fi
 		for i in "${jobs[@]}"; do

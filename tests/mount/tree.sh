@@ -51,7 +51,7 @@ try_tree() { # MOST_DESCRIPTORS
 	rm -r "$MNT/tree"
 	same "$(ls "$BACKING")" ''
 	native && return
-	wait_until 20 has_few_inodes || fail "$(counter zcfs_inodes) inodes are left"
+	wait_until 60 has_few_inodes || fail "$(counter zcfs_inodes) inodes are left"
 	check_bounds 'removing' "$1" 200000
 	at_most "$(counter zcfs_open_files)" 2 'open files'
 }
@@ -94,7 +94,7 @@ test_a_tree_of_open_files_up_to_the_limit_is_no_end() {
 			exec {_}<"$i" || break
 		done
 	) 2>/dev/null || true
-	wait_until 10 has_few_open_files || fail "$(counter zcfs_open_files) files are open"
+	wait_until 60 has_few_open_files || fail "$(counter zcfs_open_files) files are open"
 	same "$(<"$MNT/tree/0/file-999")" 1000
 	rm -r "$MNT/tree"
 }
