@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "attr.h"
 #include "cleanup.h"
 #include "fs.h"
 #include "ops.h"
@@ -79,6 +81,16 @@ static void read_done(struct pool_io *io, ssize_t result)
 		request_reply_payload(request, (size_t)result);
 }
 
+/*
+ * The descriptor for data that comes with these flags of the caller's open file: they are those of
+ * the moment, and fcntl(F_SETFL) may have taken O_DIRECT off. (It may also have set it, and then
+ * nothing is refused for being out of line.)
+ */
+static int fd_for(struct handle *handle, uint32_t flags)
+{
+	return flags & O_DIRECT ? handle->fd : handle_buffered_fd(handle);
+}
+
 void op_read(struct request *request)
 {
 	const struct fuse_read_in *in = request->argument;
@@ -92,7 +104,7 @@ void op_read(struct request *request)
 	request->io = (struct pool_io){
 		.done = read_done,
 		.buffer = request->buffer,
-		.fd = request->handle->fd,
+		.fd = fd_for(request->handle, in->flags),
 		.offset = in->offset,
 		.length = in->size < room ? in->size : room,
 	};
@@ -124,14 +136,41 @@ static void write_done(struct pool_io *io, ssize_t result)
 }
 
 /*
+ * S_ISGID without group execution is no right that a write takes away, where the writer is in the
+ * file's group (Linux fs/attr.c, setattr_should_drop_sgid()). The backing filesystem would ask that
+ * of us. So it is asked here, and then only S_ISUID is to go. (Supplementary groups are not known:
+ * who is in the file's group by one of them loses the bit.)
+ */
+static bool keeps_sgid(const struct request *request, int fd)
+{
+	struct statx stx;
+
+	return !attr_get(fd, &stx) && (stx.stx_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	       stx.stx_gid == request->in.gid;
+}
+
+static int clear_suid(int fd)
+{
+	struct statx stx;
+	int err = attr_get(fd, &stx);
+
+	if (!err && (stx.stx_mode & S_ISUID))
+		err = fchmod(fd, stx.stx_mode & 07777 & ~(mode_t)S_ISUID) < 0 ? -errno : 0;
+	return err;
+}
+
+/*
  * A WRITE that must clear set-uid bits goes out without CAP_FSETID: by the personality, or, where
  * it is done on the spot, by the thread itself.
  */
 static void submit_write(struct request *request, bool kill_suid)
 {
 	struct worker *worker = request->worker;
-	bool drop = kill_suid && !worker->personality_no_fsetid;
+	bool drop;
 
+	if (kill_suid && keeps_sgid(request, request->io.fd))
+		kill_suid = clear_suid(request->io.fd) < 0;
+	drop = kill_suid && !worker->personality_no_fsetid;
 	if (kill_suid)
 		request->io.personality = worker->personality_no_fsetid;
 	if (drop)
@@ -168,7 +207,7 @@ void op_write(struct request *request)
 		 * last partial one, at offsets it knows: neither O_DIRECT nor O_APPEND of that file
 		 * may apply.
 		 */
-		.fd = from_cache ? handle_buffered_fd(handle) : handle->fd,
+		.fd = from_cache ? handle_buffered_fd(handle) : fd_for(handle, in->flags),
 		.offset = in->offset,
 		.length = in->size,
 		.rw_flags = write_flags(handle, in),
