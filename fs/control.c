@@ -108,6 +108,7 @@ static void print_stats(struct fs *fs, FILE *out)
 	print_value(out, "zcfs_copy_requests_total", "counter", "Requests of copy_file_range.",
 		    stats_read(&fs->stats.copy_requests));
 	print_requests(fs, out);
+	passthrough_print_stats(fs, out);
 	print_value(out, "zcfs_ring_enters_total", "counter", "Calls of io_uring_enter, all rings.",
 		    totals.enters);
 	print_metric(out, "zcfs_pool_buffers", "gauge", "Buffers of all pools, by place.");
@@ -175,6 +176,7 @@ static void print_status(struct fs *fs, FILE *out)
 		fs->connection.max_write >> 10);
 	if (transport_uring_is_up(fs->uring))
 		transport_uring_print(fs->uring, out);
+	passthrough_print_status(fs, out);
 	fprintf(out, "workers            %u\n", totals.workers);
 	fprintf(out, "pool               %llu KiB registered, %llu KiB not\n",
 		(unsigned long long)totals.bytes_registered >> 10,

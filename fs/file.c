@@ -197,16 +197,21 @@ static int open_for(struct request *request, const struct inode_ref *ref, int *f
 }
 
 /* Makes the handle of an open file, and the reply. Takes fd over, also on error. */
-static int add_file(struct fs *fs, const struct inode_ref *ref, int fd, int flags,
+static int add_file(struct request *request, const struct inode_ref *ref, int fd, int flags,
 		    struct fuse_open_out *ret_open)
 {
+	struct fs *fs = request->fs;
+	enum passthrough_mode passthrough;
 	int err;
 
 	/* As long as the descriptor is ours: once there is a number, somebody may release it. */
 	*ret_open = (struct fuse_open_out){ .open_flags = reply_flags(fs, ref->inode, fd, flags) };
-	err = handle_add(fs->handles, HANDLE_FILE, ref->inode, fd, flags, &ret_open->fh);
-	if (err)
+	passthrough = passthrough_open(request, ref->inode, fd, flags, ret_open);
+	err = handle_add_file(fs->handles, ref->inode, fd, flags, passthrough, &ret_open->fh);
+	if (err) {
+		passthrough_close(fs, ref->inode, passthrough);
 		close(fd);
+	}
 	return err;
 }
 
@@ -225,7 +230,7 @@ static int file_open(struct request *request, const struct fuse_open_in *in)
 	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
 	if (fd < 0)
 		return fd;
-	return add_file(fs, &ref, fd, flags, &request->out.open);
+	return add_file(request, &ref, fd, flags, &request->out.open);
 }
 
 void op_open(struct request *request)
@@ -276,7 +281,7 @@ static int add_created(struct request *request, int fd, int flags)
 		close(fd);
 		return err;
 	}
-	return add_file(fs, &ref, fd, flags, &request->out.create.open);
+	return add_file(request, &ref, fd, flags, &request->out.create.open);
 }
 
 static int create_new(struct request *request, const struct inode_ref *dir,
@@ -315,7 +320,7 @@ static int open_entry(struct request *request, const struct fuse_create_in *in)
 	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
 	if (fd < 0)
 		return fd;
-	return add_file(fs, &ref, fd, flags, &request->out.create.open);
+	return add_file(request, &ref, fd, flags, &request->out.create.open);
 }
 
 /*

@@ -54,6 +54,7 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 	pthread_mutex_init(&fs->lock, NULL);
 	interrupt_table_init(&fs->interrupts);
 	refusals_init(&fs->refusals);
+	passthrough_init(&fs->passthrough);
 	err = handle_table_new(fs, &fs->handles);
 	if (err)
 		goto free_fs;
@@ -66,6 +67,7 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 free_handles:
 	handle_table_free(fs->handles);
 free_fs:
+	passthrough_fini(&fs->passthrough);
 	refusals_fini(&fs->refusals);
 	interrupt_table_fini(&fs->interrupts);
 	pthread_mutex_destroy(&fs->lock);
@@ -87,6 +89,7 @@ void fs_free(struct fs *fs)
 		return;
 	handle_table_free(fs->handles);
 	inode_table_free(fs->inodes);
+	passthrough_fini(&fs->passthrough);
 	refusals_fini(&fs->refusals);
 	interrupt_table_fini(&fs->interrupts);
 	if (fs->proc_self_fd >= 0)

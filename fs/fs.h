@@ -14,6 +14,7 @@
 #include "inode.h"
 #include "interrupt.h"
 #include "options.h"
+#include "passthrough.h"
 #include "refusal.h"
 #include "stats.h"
 
@@ -54,10 +55,11 @@ struct fs {
 	struct transport_uring *uring; /* NULL where /dev/fuse serves alone */
 	struct interrupt_table interrupts;
 	struct refusals refusals;
+	struct passthrough passthrough;
 	struct stats stats;
 	struct timespec started; /* CLOCK_REALTIME */
 
-	int device_fd; /* /dev/fuse, for notifications; -1 before the mount */
+	int device_fd; /* /dev/fuse, for notifications and backing ids; -1 before the mount */
 	int proc_self_fd; /* directory /proc/self/fd: reopening an inode without a path of the
 			     backing tree */
 

@@ -66,7 +66,48 @@ struct fuse_statx_out {
 #endif
 
 #if FUSE_KERNEL_MINOR_VERSION < 40
-#define FUSE_PASSTHROUGH (1ULL << 37)
+#define FUSE_PASSTHROUGH  (1ULL << 37)
+#define FOPEN_PASSTHROUGH (1 << 7)
+
+struct fuse_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+
+#define FUSE_DEV_IOC_BACKING_OPEN  _IOW(FUSE_DEV_IOC_MAGIC, 1, struct fuse_backing_map)
+#define FUSE_DEV_IOC_BACKING_CLOSE _IOW(FUSE_DEV_IOC_MAGIC, 2, uint32_t)
+
+/* Fields that were padding before 7.40. */
+static inline void fuse_open_out_set_backing_id(struct fuse_open_out *out, int32_t id)
+{
+	out->padding = (uint32_t)id;
+}
+
+static inline int32_t fuse_open_out_backing_id(const struct fuse_open_out *out)
+{
+	return (int32_t)out->padding;
+}
+
+static inline void fuse_init_out_set_stack_depth(struct fuse_init_out *out, uint32_t depth)
+{
+	out->unused[0] = depth;
+}
+#else
+static inline void fuse_open_out_set_backing_id(struct fuse_open_out *out, int32_t id)
+{
+	out->backing_id = id;
+}
+
+static inline int32_t fuse_open_out_backing_id(const struct fuse_open_out *out)
+{
+	return out->backing_id;
+}
+
+static inline void fuse_init_out_set_stack_depth(struct fuse_init_out *out, uint32_t depth)
+{
+	out->max_stack_depth = depth;
+}
 #endif
 
 #if FUSE_KERNEL_MINOR_VERSION < 42

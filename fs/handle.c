@@ -65,6 +65,8 @@ static void destroy(struct handle *handle)
 		close(handle->fd);
 	if (buffered_fd >= 0)
 		close(buffered_fd);
+	if (handle->passthrough != PASSTHROUGH_NONE)
+		passthrough_close(handle->fs, handle->inode, handle->passthrough);
 	if (handle->inode)
 		inode_drop(handle->fs->inodes, handle->inode);
 	pthread_mutex_destroy(&handle->lock);
@@ -177,10 +179,17 @@ static int publish(struct handle_table *table, struct handle *handle, uint64_t *
 		*ret_fh = handle->id;
 	pthread_mutex_unlock(&table->lock);
 	if (err) {
-		handle->fd = -1; /* still the caller's */
+		handle->fd = -1; /* still the caller's, and so is: */
+		handle->passthrough = PASSTHROUGH_NONE;
 		destroy(handle);
 	}
 	return err;
+}
+
+static struct inode *hold(struct handle_table *table, struct inode *inode)
+{
+	return inode_hold(
+		&(struct inode_ref){ .table = table->fs->inodes, .inode = inode, .fd = -1 });
 }
 
 int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
@@ -191,8 +200,19 @@ int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *
 	if (!handle)
 		return -ENOMEM;
 	if (inode)
-		handle->inode = inode_hold(&(struct inode_ref){
-			.table = table->fs->inodes, .inode = inode, .fd = -1 });
+		handle->inode = hold(table, inode);
+	return publish(table, handle, ret_fh);
+}
+
+int handle_add_file(struct handle_table *table, struct inode *inode, int fd, int flags,
+		    enum passthrough_mode passthrough, uint64_t *ret_fh)
+{
+	struct handle *handle = make(table->fs, HANDLE_FILE, fd, flags);
+
+	if (!handle)
+		return -ENOMEM;
+	handle->inode = hold(table, inode);
+	handle->passthrough = passthrough;
 	return publish(table, handle, ret_fh);
 }
 

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "passthrough.h"
+
 struct fs;
 struct handle_table;
 struct inode;
@@ -34,6 +36,9 @@ struct handle {
 	/* HANDLE_FILE opened O_DIRECT: the same file without it, for what the page cache writes
 	 * back; -1 until needed. */
 	_Atomic int buffered_fd;
+
+	/* HANDLE_FILE: who reads and writes it. */
+	enum passthrough_mode passthrough;
 
 	/* HANDLE_DIR: lock serialises the readers of one descriptor; entries read but not yet
 	 * delivered. See dir.c. */
@@ -66,6 +71,10 @@ void handle_table_free(
  */
 int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
 	       int flags, uint64_t *ret_fh);
+
+/* The same for a regular file of which passthrough_open() has decided; takes that over too. */
+int handle_add_file(struct handle_table *table, struct inode *inode, int fd, int flags,
+		    enum passthrough_mode passthrough, uint64_t *ret_fh);
 
 /* The same for a file in the control directory; takes text, from malloc(3), over. */
 int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "notify.h"
 #include "ops.h"
+#include "passthrough.h"
 #include "transport_uring.h"
 
 /* COPY_FILE_RANGE and MAX_PAGES came with 7.28; 7.31 (Linux 5.4) is the oldest that anybody still
@@ -46,11 +47,6 @@ static bool wants_uring(const struct fs *fs)
 	return fs->uring;
 }
 
-static bool never(const struct fs *fs)
-{
-	return false;
-}
-
 static const struct init_flag flags[] = {
 	{ FUSE_ASYNC_READ, "async_read", NULL, "several readahead requests at once" },
 	{ FUSE_POSIX_LOCKS, "posix_locks", wants_locks, "locks=forward" },
@@ -76,7 +72,8 @@ static const struct init_flag flags[] = {
 	{ FUSE_INIT_EXT, "init_ext", NULL, "64 flags" },
 	{ FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", NULL,
 	  "shared mappings with cache=never" },
-	{ FUSE_PASSTHROUGH, "passthrough", never, "data goes through the pool" },
+	{ FUSE_PASSTHROUGH, "passthrough", passthrough_is_wanted,
+	  "passthrough=ro|rw: the kernel reads and writes backing files by itself" },
 	{ FUSE_OVER_IO_URING, "over_io_uring", wants_uring, "requests come on queues of io_uring" },
 };
 
@@ -179,6 +176,7 @@ void op_init(struct request *request)
 	settle(fs, &in);
 	note_missing(fs);
 	fill_reply(&fs->connection, &request->out.init);
+	fuse_init_out_set_stack_depth(&request->out.init, passthrough_settle(fs));
 	atomic_store_explicit(&fs->connection.initialised, true, memory_order_release);
 	request_reply_out(request, sizeof(request->out.init));
 	if (fs->uring)

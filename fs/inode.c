@@ -461,6 +461,18 @@ bool inode_data_unchanged(struct inode_table *table, struct inode *inode, const 
 	return unchanged;
 }
 
+void inode_data_forget(struct inode_table *table, struct inode *inode)
+{
+	pthread_mutex_lock(&table->lock);
+	inode->data.known = false;
+	pthread_mutex_unlock(&table->lock);
+}
+
+struct passthrough_inode *inode_passthrough(struct inode *inode)
+{
+	return &inode->passthrough;
+}
+
 struct inode_counts inode_counts(struct inode_table *table)
 {
 	struct inode_counts counts;

@@ -121,6 +121,13 @@ mode_t inode_type(const struct inode *inode); /* S_IFMT bits */
  */
 bool inode_data_unchanged(struct inode_table *table, struct inode *inode, const struct statx *stx);
 
+/* Pages that the kernel may have of it are not to be kept, whatever the file's times. */
+void inode_data_forget(struct inode_table *table, struct inode *inode);
+
+/* How it is open, see passthrough.h; the inode is held. */
+struct passthrough_inode;
+struct passthrough_inode *inode_passthrough(struct inode *inode);
+
 /* The node id of the inode with this identity, or 0: a hint, it may be forgotten at once. */
 uint64_t inode_find(struct inode_table *table, const struct statx *stx);
 

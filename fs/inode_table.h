@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "fhandle.h"
+#include "passthrough.h"
 
 struct fs;
 
@@ -53,6 +54,8 @@ struct inode {
 	struct inode *next_by_id;
 	struct inode *next_by_key;
 	struct inode *older, *newer; /* LRU */
+
+	struct passthrough_inode passthrough; /* passthrough.c's */
 
 	const struct fhandle_mount *mount; /* NULL: no handle */
 	struct file_handle *handle;

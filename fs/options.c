@@ -208,6 +208,11 @@ static const char *const transport_modes[] = {
 	[TRANSPORT_AUTO] = "auto", [TRANSPORT_URING] = "uring", [TRANSPORT_DEV] = "dev", NULL
 };
 
+static const char *const passthrough_options[] = { [PASSTHROUGH_OPTION_OFF] = "off",
+						   [PASSTHROUGH_OPTION_RO] = "ro",
+						   [PASSTHROUGH_OPTION_RW] = "rw",
+						   NULL };
+
 #define FIELD(name)	offsetof(struct options, name)
 #define SECONDS_ALLOWED "seconds, 0 to 1000000000, as 1 or 0.5"
 #define SECONDS_MAX	1000000000
@@ -216,6 +221,7 @@ static const char *const transport_modes[] = {
 static const struct option own[] = {
 	{ "io", set_choice, FIELD(io), "auto, fixed or plain", io_modes },
 	{ "transport", set_choice, FIELD(transport), "auto, uring or dev", transport_modes },
+	{ "passthrough", set_choice, FIELD(passthrough), "off, ro or rw", passthrough_options },
 	{ "buffer_size", set_buffer_bytes, FIELD(max_write),
 	  "a power of two from 4K (or a page) to 1M", NULL, 4 * KIB, MIB },
 	{ "threads", set_count, FIELD(threads), "a number from 1 to 64", NULL, 1, 64 },
@@ -419,6 +425,20 @@ static int add_source(struct options *options)
 	return err;
 }
 
+/* The kernel has either a page cache of the mount or none. */
+static int check_passthrough(const struct options *options)
+{
+	const char *other = options->writeback		    ? "writeback"
+			    : options->cache == CACHE_NEVER ? "cache=never"
+							    : NULL;
+
+	if (options->passthrough == PASSTHROUGH_OPTION_OFF || !other)
+		return 0;
+	log_error("passthrough and %s exclude each other: the kernel passes no file through then",
+		  other);
+	return -1;
+}
+
 /* What every mount has. The kernel decides by mode and owner who may do what (default_permissions),
  * because the backing filesystem is only asked by the daemon. */
 static int complete(struct parse *parse)
@@ -504,6 +524,8 @@ static const char help_text[] =
 	"                              never: pread and pwrite (auto)\n"
 	"    --transport=auto|uring|dev   requests over io_uring where the kernel has it, or by\n"
 	"                              /dev/fuse alone (auto)\n"
+	"    --passthrough=off|ro|rw   let the kernel read, or read and write, backing files by\n"
+	"                              itself: root, Linux 6.9 (off)\n"
 	"    --buffer_size=SIZE        bytes of a request at most: a power of two, 4K to 1M (1M)\n"
 	"    --threads=N               request workers at most: 1 to 64 (by processors and\n"
 	"                              limits, 4 to 16)\n"
@@ -584,6 +606,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		return answer_version();
 	if (!options->backing || !options->mountpoint)
 		return usage(options);
+	if (check_passthrough(options))
+		return EXIT_USAGE;
 	if (!options->threads)
 		options->threads = default_threads(options);
 	if (!options->copy_threads)

@@ -44,6 +44,12 @@ enum transport_mode {
 	TRANSPORT_DEV, /* /dev/fuse alone */
 };
 
+enum passthrough_option {
+	PASSTHROUGH_OPTION_OFF, /* data goes through the pool */
+	PASSTHROUGH_OPTION_RO, /* the kernel reads what is open for reading by itself */
+	PASSTHROUGH_OPTION_RW, /* and writes */
+};
+
 struct options {
 	/* Both absolute, as realpath(3) gives them; as given where that fails, and mount_prepare()
 	 * tells why. */
@@ -60,6 +66,7 @@ struct options {
 	enum cache_mode cache;
 	enum lock_mode locks;
 	enum transport_mode transport;
+	enum passthrough_option passthrough;
 	bool writeback;
 	double attr_timeout; /* seconds */
 	double entry_timeout; /* seconds */

@@ -32,6 +32,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fs/fuse_kernel.h"
+
 #define TEXT_SIZE 64
 #define HOLD_UP	  (-1)
 
@@ -151,6 +153,21 @@ FAULT(ssize_t, getdents64, "getdents64", (int fd, void *data, size_t size), (fd,
 FAULT(void *, mmap64, "mmap",
       (void *address, size_t size, int protection, int flags, int fd, off64_t offset),
       (address, size, protection, flags, fd, offset))
+
+extern int ioctl(int fd, unsigned long request, ...);
+int ioctl(int fd, unsigned long request, ...)
+{
+	void *argument;
+	va_list list;
+	NEXT(ioctl);
+
+	va_start(list, request);
+	argument = va_arg(list, void *);
+	va_end(list);
+	if (request == FUSE_DEV_IOC_BACKING_OPEN && fails("backing_open"))
+		return -1;
+	return next(fd, request, argument);
+}
 
 int openat64(int dir, const char *name, int flags, ...)
 {
