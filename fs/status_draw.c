@@ -223,8 +223,10 @@ static const struct status_count *next_largest(const struct status_counts *count
 {
 	const struct status_count *best = NULL;
 
-	for (const struct status_count *item = counts->items; item < counts->items + counts->count;
-	     item++) {
+	/* By index: items is NULL when there are none, and NULL is nothing to calculate with. */
+	for (size_t i = 0; i < counts->count; i++) {
+		const struct status_count *item = &counts->items[i];
+
 		if (after &&
 		    (item->value > after->value || (item->value == after->value && item <= after)))
 			continue;
