@@ -328,10 +328,12 @@ show_copy() { # SOURCE DESTINATION
 
 	: >"$2"
 	fsfreeze -f "$BACKING"
+	trap 'fsfreeze -u "$BACKING"' EXIT
 	copy_range "$1" "$2" >/dev/null &
 	copier=$!
 	wait_until 30 is_in_flight || status=$?
 	cat "$MNT/.zcfs/copies" || status=$?
+	trap - EXIT
 	fsfreeze -u "$BACKING"
 	wait "$copier" && return "$status"
 }
