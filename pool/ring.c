@@ -99,12 +99,18 @@ static int setup(struct io_uring *uring, unsigned entries, unsigned more)
 	return ret;
 }
 
+/* The kernel gives the addresses of a ring that is freed to the next one, maybe of another thread.
+ * liburing maps and unmaps by system calls of its own, so a thread sanitizer would see two threads
+ * in one place: this puts what the one did before what the other does. */
+static atomic_uint rings_freed;
+
 static int start(struct ring *ring, unsigned entries)
 {
 	int ret = setup(&ring->uring, entries, ring->commands ? IORING_SETUP_SQE128 : 0);
 
 	if (ret < 0)
 		return ret;
+	(void)atomic_load_explicit(&rings_freed, memory_order_acquire);
 
 	/* A sandbox may allow io_uring_setup(2) and refuse io_uring_enter(2): better known now than
 	 * with operations queued. */
@@ -138,8 +144,10 @@ void ring_free(struct ring *ring)
 	if (!ring)
 		return;
 	assert(ring_in_flight(ring) == ring->may_stay);
-	if (!ring->plain)
+	if (!ring->plain) {
+		atomic_fetch_add_explicit(&rings_freed, 1, memory_order_release);
 		io_uring_queue_exit(&ring->uring);
+	}
 	free(ring);
 }
 

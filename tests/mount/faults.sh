@@ -245,14 +245,14 @@ test_queues_of_io_uring_that_do_not_come_up_are_done_without() {
 	[[ $TRANSPORT == uring ]] || return 0
 	for times in 1000 1; do
 		prepare io_uring_submit_and_get_events 1 "$times" $EIO
-		zcfs_mount
+		zcfs_mount # /dev/fuse serves while they register
+		wait_until 30 grep -q 'FUSE over io_uring: its queues did not come up' "$MNT/.zcfs/status" ||
+			fail "$(<"$MNT/.zcfs/status")"
 		fault
 		echo text >"$MNT/f"
 		same "$(<"$BACKING/f")" text
 		cp "$MNT/f" "$MNT/g"
 		cmp "$MNT/g" "$BACKING/f"
-		wait_until 30 grep -q 'FUSE over io_uring: its queues did not come up' "$MNT/.zcfs/status" ||
-			fail "$(<"$MNT/.zcfs/status")"
 		zcfs_unmount
 	done
 	at_least "$(faults_made)" 2 'faults'
