@@ -40,6 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,12 +56,13 @@
 
 /* How often the supervisor looks whether a queue is stuck, and for how long it goes on when none
  * is. Two looks without a request served in between: help comes within 8 ms. */
-#define LOOK_MS	       4
-#define LOOKS_IN_VAIN  25
-#define WORKERS_FIRST  2
-#define CPUS_MAX       4096
-#define FEATURE	       "FUSE over io_uring"
-#define PARAMETER_FILE "/sys/module/fuse/parameters/enable_uring"
+#define LOOK_MS		  4
+#define LOOKS_IN_VAIN	  25
+#define LOOKS_LAST_RESORT 250
+#define WORKERS_FIRST	  2
+#define CPUS_MAX	  4096
+#define FEATURE		  "FUSE over io_uring"
+#define PARAMETER_FILE	  "/sys/module/fuse/parameters/enable_uring"
 
 enum state { PREPARING, REGISTERING, ENDING };
 
@@ -70,7 +72,8 @@ struct uring_queue {
 			     come */
 	atomic_uint busy; /* of them, those that serve a request */
 	atomic_uint served; /* requests, to see that it moves */
-	unsigned served_before; /* the supervisor's */
+	unsigned served_before; /* the supervisor's, as is what follows */
+	unsigned stuck; /* looks in a row at which nothing had moved */
 };
 
 struct uring_worker {
@@ -83,6 +86,8 @@ struct uring_worker {
 	struct ring_op command;
 	bool received; /* the command is complete, with result */
 	int result;
+	bool late; /* added to a queue that was stuck */
+	bool unregistered; /* its buffer */
 	struct ring_op wake; /* polls transport->stop_fd */
 
 	bool serving; /* from its arrival until the commit */
@@ -351,6 +356,37 @@ static int register_entry(struct uring_worker *worker)
 	return worker->received && worker->result < 0 ? worker->result : 0;
 }
 
+static void *request_main(void *argument)
+{
+	char *mountpoint = argument;
+	struct statfs st;
+
+	(void)statfs(mountpoint, &st);
+	free(mountpoint);
+	return NULL;
+}
+
+/*
+ * A request from the CPU of this worker. What waits in a queue goes to an entry that commits, and
+ * not to one that is registered (Linux 6.18 fs/fuse/dev_uring.c, fuse_uring_do_register()); a new
+ * request goes to the new entry at once, and its commit fetches the next. It is sent by a thread of
+ * its own, that shares nothing with us and ends with its request: as we do here, it runs on this
+ * CPU only. Without memory for it the next request of anybody does the same.
+ */
+static void send_request(struct uring_worker *worker)
+{
+	char *mountpoint = strdup(worker->transport->fs->options.mountpoint);
+	pthread_t thread;
+
+	if (!mountpoint)
+		return;
+	if (pthread_create(&thread, NULL, request_main, mountpoint)) {
+		free(mountpoint);
+		return;
+	}
+	pthread_detach(thread);
+}
+
 static int serve_all(struct uring_worker *worker)
 {
 	struct transport_uring *transport = worker->transport;
@@ -366,6 +402,8 @@ static int serve_all(struct uring_worker *worker)
 	transport->registered += !err;
 	pthread_cond_broadcast(&transport->changed);
 	pthread_mutex_unlock(&transport->lock);
+	if (!err && worker->late)
+		send_request(worker);
 	if (err)
 		goto give_back; /* of the start, and the supervisor's to judge */
 	for (;;) {
@@ -439,6 +477,7 @@ static void *worker_main(void *argument)
 	const struct pool_options pool_options = {
 		.buffer_size = transport->plan.payload,
 		.count = 1,
+		.unregistered = worker->unregistered,
 	};
 	int err;
 
@@ -460,7 +499,7 @@ static void *worker_main(void *argument)
 	return NULL;
 }
 
-static int start_worker(struct transport_uring *transport, struct uring_queue *queue)
+static int start_worker(struct transport_uring *transport, struct uring_queue *queue, bool late)
 {
 	struct uring_worker *worker = calloc(1, sizeof(*worker));
 	int err;
@@ -469,6 +508,8 @@ static int start_worker(struct transport_uring *transport, struct uring_queue *q
 		return -ENOMEM;
 	worker->transport = transport;
 	worker->queue = queue;
+	worker->late = late;
+	worker->unregistered = transport->started >= transport->plan.workers_registered;
 	sem_init(&worker->answered, 0, 0);
 	pthread_mutex_lock(&transport->lock);
 	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
@@ -568,7 +609,17 @@ static bool is_stuck(struct uring_queue *queue)
 	bool moved = served != queue->served_before;
 
 	queue->served_before = served;
-	return !moved && atomic_load(&queue->busy) >= queue->workers;
+	queue->stuck = moved ? 0 : queue->stuck + 1;
+	return queue->stuck > 0;
+}
+
+/* A worker whose buffer is not registered is a last resort: its reads and writes are plain ones. */
+static bool may_add(const struct transport_uring *transport, const struct uring_queue *queue)
+{
+	if (queue->workers == URING_WORKERS_MAX)
+		return false;
+	return transport->started < transport->plan.workers_registered ||
+	       queue->stuck >= LOOKS_LAST_RESORT;
 }
 
 /* Looks once at each queue. Returns whether any is short of workers. */
@@ -582,9 +633,10 @@ static bool look(struct transport_uring *transport)
 		if (atomic_load(&queue->busy) < queue->workers)
 			continue;
 		short_of = true;
-		if (is_stuck(queue) && queue->workers < transport->plan.workers_max &&
-		    transport->started < transport->plan.workers_total &&
-		    start_worker(transport, queue))
+		if (!is_stuck(queue) || !may_add(transport, queue))
+			continue;
+		queue->stuck = 0;
+		if (start_worker(transport, queue, true))
 			fs_downgrade(transport->fs, "threads", "a queue could not get one more");
 	}
 	return short_of;
@@ -614,23 +666,22 @@ static void *supervisor_main(void *argument)
 
 /* ---- the whole ---- */
 
-/* How many buffers of that size may be registered beside that of /dev/fuse. */
+/* How many buffers of that size may be registered beside those of /dev/fuse: two workers, with the
+ * page before each buffer. */
 static uint64_t affordable(uint64_t lockable, size_t payload)
 {
 	uint64_t count = lockable / payload;
 
-	return count ? count - 1 : 0;
+	return count > 3 ? count - 3 : 0;
 }
 
 struct uring_plan uring_plan(unsigned possible_cpus, unsigned threads, size_t max_write,
 			     uint64_t lockable)
 {
-	/* One more for each queue, and two: a stuck request is to hold up nobody. */
-	const unsigned wanted = 2 * possible_cpus + 2;
+	const unsigned wanted = possible_cpus + 2; /* some are to spare when one is stuck */
 	struct uring_plan plan = {
 		.queues = possible_cpus,
 		.workers = threads / possible_cpus,
-		.workers_max = threads,
 		.payload = max_write > FUSE_MIN_READ_BUFFER ? max_write : FUSE_MIN_READ_BUFFER,
 	};
 	uint64_t total;
@@ -644,9 +695,9 @@ struct uring_plan uring_plan(unsigned possible_cpus, unsigned threads, size_t ma
 		affordable(lockable, plan.payload) < wanted))
 		plan.payload /= 2;
 	total = affordable(lockable, plan.payload);
-	if (total < plan.queues * plan.workers || total > plan.queues * threads)
-		total = plan.queues * threads;
-	plan.workers_total = (unsigned)total;
+	if (total < plan.queues * plan.workers || total > plan.queues * URING_WORKERS_MAX)
+		total = plan.queues * URING_WORKERS_MAX;
+	plan.workers_registered = (unsigned)total;
 	return plan;
 }
 
@@ -737,7 +788,7 @@ static int start_workers(struct transport_uring *transport)
 	int err = 0;
 
 	for (unsigned i = 0; i < wanted && !err; i++)
-		err = start_worker(transport, &transport->queue[i % transport->plan.queues]);
+		err = start_worker(transport, &transport->queue[i % transport->plan.queues], false);
 	pthread_mutex_lock(&transport->lock);
 	while (!err && !transport->start_error && transport->ready < wanted)
 		pthread_cond_wait(&transport->changed, &transport->lock);
