@@ -3,6 +3,8 @@
  * The queue of copies, and the threads that serve it. A thread is started when the queue is longer
  * than those that wait for it can serve, up to options->copy_threads; it takes the first job and
  * runs its ring until the job is done.
+ *
+ * An interrupt for a job that is still queued is answered by the thread that read the interrupt.
  */
 #include "copier.h"
 
@@ -109,6 +111,49 @@ static void refuse_queued(struct copier *copier, int err)
 	} while (job);
 }
 
+/* With the lock held: takes a cancelled job out of the queue. */
+static struct copy_job *dequeue_cancelled(struct copier *copier)
+{
+	struct copy_job *before = NULL, *job = copier->first;
+
+	while (job && !atomic_load(&job->cancel)) {
+		before = job;
+		job = job->next;
+	}
+	if (!job || !before)
+		return job ? dequeue(copier) : NULL;
+	before->next = job->next;
+	if (copier->last == job)
+		copier->last = before;
+	copier->queued--;
+	return job;
+}
+
+void copier_refuse_cancelled(struct copier *copier)
+{
+	struct copy_job *job;
+
+	if (!copier)
+		return;
+	do {
+		pthread_mutex_lock(&copier->lock);
+		job = dequeue_cancelled(copier);
+		pthread_mutex_unlock(&copier->lock);
+		if (job)
+			copy_conclude(job, -EINTR);
+	} while (job);
+}
+
+bool copier_is_short(struct copier *copier)
+{
+	bool is_short;
+
+	pthread_mutex_lock(&copier->lock);
+	is_short = copier->queued > copier->idle;
+	pthread_mutex_unlock(&copier->lock);
+	return is_short;
+}
+
 /* One copier less. Without any, nobody would ever serve the queue. */
 static void could_not_start(struct copier *copier, int err)
 {
@@ -192,6 +237,7 @@ void copier_submit(struct copy_job *job)
 	pthread_mutex_unlock(&copier->lock);
 	if (nobody)
 		refuse_queued(copier, err);
+	copier_refuse_cancelled(copier); /* the interrupt may have come before it was queued */
 }
 
 int copier_start(struct fs *fs, struct copier **ret_copier)

@@ -21,6 +21,10 @@ int copier_start(struct fs *fs, struct copier **ret_copier);
  * threads. NULL is allowed. */
 void copier_stop(struct copier *copier);
 
+/* Answers those that were interrupted while they waited for a thread with -EINTR. Any thread; NULL
+ * is allowed. */
+void copier_refuse_cancelled(struct copier *copier);
+
 /*
  * Writes a line for each copy in flight, and how many wait for a thread:
  *

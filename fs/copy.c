@@ -47,6 +47,10 @@
 #define DIRECT_MIN	 (64 << 20)
 #define DIRECT_PIECE_MIN (4 << 20)
 
+/* When others wait for a thread, a copy makes room after so much data; its caller comes back for
+ * the rest, behind them. */
+#define TURN (64 << 20)
+
 /* What one reply of the old form can say: fuse_write_out.size has 32 bits. Linux fs/fuse/file.c
  * asks for no more than this either. */
 #define NARROW_MAX (UINT32_MAX & ~4095U)
@@ -298,6 +302,8 @@ static int one_step(struct copy_job *job)
 
 	if (atomic_load(&job->copied) == job->length || !left || atomic_load(&job->cancel))
 		return STEP_END;
+	if (job->ended && job->data >= TURN && copier_is_short(job->copier))
+		return STEP_END;
 	if (job->clone) {
 		int step = clone_step(job, &before);
 
@@ -309,6 +315,8 @@ static int one_step(struct copy_job *job)
 		return err;
 	if (length > left)
 		length = left;
+	if (length > TURN)
+		length = TURN;
 	if (before && length > before)
 		length = before;
 	if (job->request->fs->options.copy == COPY_KERNEL)

@@ -73,6 +73,9 @@ void copier_submit(struct copy_job *job);
 /* copier.c: the jobs that are run, for the listing and for copier_stop(). */
 void copier_list(struct copy_job *job);
 void copier_unlist(struct copy_job *job);
+/* copier.c: whether there are more jobs than threads. */
+bool copier_is_short(struct copier *copier);
+
 pthread_mutex_t *copier_lock(struct copier *copier);
 
 /*

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "copier.h"
 #include "fs.h"
 #include "ops.h"
 #include "request.h"
@@ -90,5 +91,6 @@ void op_interrupt(struct request *request)
 	const struct fuse_interrupt_in *in = request->argument;
 
 	interrupt(&request->fs->interrupts, in->unique);
+	copier_refuse_cancelled(request->fs->copier);
 	request_finish(request);
 }

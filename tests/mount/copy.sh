@@ -356,6 +356,66 @@ test_a_copy_in_flight_is_shown() {
 	same "$(<"$MNT/.zcfs/copies")" waiting=0
 }
 
+is_waiting() {
+	grep -q '^waiting=1' "$MNT/.zcfs/copies"
+}
+
+# One copier, which the frozen filesystem holds up, and another copy in the queue behind it.
+start_two_copies() {
+	: >"$MNT/copy"
+	: >"$MNT/second"
+	fsfreeze -f "$BACKING"
+	trap 'fsfreeze -u "$BACKING"' EXIT
+	copy_range "$MNT/source" "$MNT/copy" >"$WORK/first" &
+	first=$!
+	wait_until 60 is_in_flight || fail 'the first copy does not begin'
+	copy_range "$MNT/source" "$MNT/second" >"$WORK/second" &
+	second=$!
+	wait_until 60 is_waiting || fail 'the second copy does not wait'
+}
+
+thaw() {
+	trap - EXIT
+	fsfreeze -u "$BACKING"
+}
+
+# filesystems: ext4
+# users: root
+# native: no
+# needs: fsfreeze
+test_a_copy_that_waits_for_a_thread_can_be_interrupted() {
+	local first second
+
+	random_file "$BACKING/source" 1M
+	zcfs_mount --copy_threads=1 --copy=fixed
+	start_two_copies
+	kill -TERM "$second"
+	wait_until 60 is_gone "$second" || fail 'the copy that waits does not end'
+	thaw
+	wait "$second" && fail 'it was not interrupted'
+	wait "$first"
+	cmp "$BACKING/source" "$BACKING/copy"
+	same "$(stat -c %s "$BACKING/second")" 0
+}
+
+# filesystems: ext4
+# users: root
+# native: no
+# needs: fsfreeze
+test_a_long_copy_makes_room_for_those_that_wait() {
+	local first second
+
+	random_file "$BACKING/source" 65M
+	zcfs_mount --copy_threads=1 --copy=fixed
+	start_two_copies
+	thaw
+	wait "$first"
+	wait "$second"
+	same "$(<"$WORK/first")" '68157440 bytes in 2 calls'
+	cmp "$BACKING/source" "$BACKING/copy"
+	cmp "$BACKING/source" "$BACKING/second"
+}
+
 # A line stays a line, whatever the file is called.
 # filesystems: ext4
 # users: root
