@@ -835,7 +835,9 @@ struct transport_uring *transport_uring_new(struct fs *fs, int device_fd)
 	const char *why;
 	int err;
 
-	if (mode == TRANSPORT_DEV || (mode == TRANSPORT_AUTO && fs->options.io == IO_PLAIN))
+	/* Not by itself: killed in the middle of many copies, zcfs may leave their callers waiting.
+	 */
+	if (mode != TRANSPORT_URING)
 		return NULL;
 	why = refusal(fs);
 	if (why) {

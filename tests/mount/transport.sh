@@ -18,15 +18,10 @@ test_the_transport_that_was_asked_for_is_used() {
 	[[ $(status) == *$'downgrades\n  none'* ]] || fail "$(status)"
 }
 
-test_auto_takes_io_uring_where_the_kernel_has_it() {
+test_auto_is_dev_fuse() {
 	TRANSPORT_OPTION=()
 	zcfs_mount
-	if [[ $(</sys/module/fuse/parameters/enable_uring) == Y ]]; then
-		[[ $(status) =~ transport\ +uring, ]] || fail "$(status)"
-	else
-		[[ $(status) =~ transport\ +dev, ]] || fail "$(status)"
-		[[ $(status) == *'echo 1 > /sys/module/fuse/parameters/enable_uring'* ]] || fail "$(status)"
-	fi
+	[[ $(status) =~ transport\ +dev, ]] || fail "$(status)"
 }
 
 test_io_plain_does_without_io_uring() {
