@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "copy_job.h"
@@ -33,6 +32,7 @@ struct copier {
 	struct copy_job *first, *last; /* queued */
 	unsigned queued;
 	struct copy_job *running; /* by copiers and, inline, by workers */
+	struct progress_list paused; /* copies between two requests */
 	struct copier_thread *threads;
 	unsigned started;
 	unsigned idle; /* threads that wait for work */
@@ -41,22 +41,36 @@ struct copier {
 
 /* ---- jobs that are run ---- */
 
+/* With the lock held: whether the job is a further piece of a copy that is known. */
+static bool resume(struct copy_job *job)
+{
+	return job->progress.started.tv_sec ||
+	       progress_resume(&job->copier->paused, &job->progress);
+}
+
 void copier_list(struct copy_job *job)
 {
 	struct copier *copier = job->copier;
 
 	pthread_mutex_lock(&copier->lock);
+	if (!resume(job))
+		clock_gettime(CLOCK_MONOTONIC, &job->progress.started);
 	job->next = copier->running;
 	copier->running = job;
 	pthread_mutex_unlock(&copier->lock);
 }
 
-void copier_unlist(struct copy_job *job)
+void copier_unlist(struct copy_job *job, bool goes_on)
 {
 	struct copier *copier = job->copier;
 	struct copy_job **link = &copier->running;
 
 	pthread_mutex_lock(&copier->lock);
+	if (goes_on) {
+		job->progress.next += atomic_load(&job->copied);
+		job->progress.path = atomic_load(&job->path);
+		progress_pause(&copier->paused, &job->progress);
+	}
 	while (*link != job)
 		link = &(*link)->next;
 	*link = job->next;
@@ -231,6 +245,7 @@ void copier_submit(struct copy_job *job)
 	*(copier->last ? &copier->last->next : &copier->first) = job;
 	copier->last = job;
 	copier->queued++;
+	resume(job);
 	err = add_thread(copier);
 	nobody = err && copier->started == 0;
 	pthread_cond_signal(&copier->work);
@@ -283,14 +298,6 @@ void copier_stop(struct copier *copier)
 
 /* ---- the listing ---- */
 
-static double seconds_since(const struct timespec *then)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - then->tv_sec) + (double)(now.tv_nsec - then->tv_nsec) / 1e9;
-}
-
 /* In quotes; what would break the line, or the quotes, escaped as in C. */
 static void print_quoted(FILE *out, const char *text)
 {
@@ -328,23 +335,52 @@ static void print_name(FILE *out, const char *key, const struct handle *handle)
 		print_quoted(out, name);
 }
 
-static void print_job(FILE *out, struct copy_job *job)
+static void print_line(FILE *out, const struct progress *progress, const struct handle *src,
+		       const struct handle *dst)
 {
-	uint64_t done = atomic_load(&job->copied) + atomic_load(&job->piece.copied);
-
-	fprintf(out, "pid=%u path=%s done=%llu total=%llu seconds=%.2f", job->request->in.pid,
-		stats_path_name(atomic_load(&job->path)), (unsigned long long)done,
-		(unsigned long long)job->length, seconds_since(&job->started));
-	print_name(out, "src", job->src);
-	print_name(out, "dst", job->dst);
+	fprintf(out, "pid=%u path=%s done=%llu total=%llu seconds=%.2f", progress->pid,
+		stats_path_name(progress->path),
+		(unsigned long long)(progress->next - progress->first),
+		(unsigned long long)(progress->end - progress->first), progress_seconds(progress));
+	print_name(out, "src", src);
+	print_name(out, "dst", dst);
 	fputc('\n', out);
+}
+
+static void print_running(FILE *out, struct copy_job *job)
+{
+	struct progress progress = job->progress;
+
+	progress.next += atomic_load(&job->copied) + atomic_load(&job->piece.copied);
+	progress.path = atomic_load(&job->path);
+	print_line(out, &progress, job->src, job->dst);
+}
+
+/* Between two requests. One of the files may have been closed since. */
+static void print_paused(FILE *out, struct fs *fs, const struct progress *progress)
+{
+	CLEANUP_HANDLE struct handle *src = handle_get(fs->handles, progress->src, HANDLE_FILE);
+	CLEANUP_HANDLE struct handle *dst = handle_get(fs->handles, progress->dst, HANDLE_FILE);
+
+	if (src && dst && progress_is_going_on(progress))
+		print_line(out, progress, src, dst);
 }
 
 void copier_print(struct copier *copier, FILE *out)
 {
+	struct progress_list paused;
+	unsigned queued;
+
 	pthread_mutex_lock(&copier->lock);
 	for (struct copy_job *job = copier->running; job; job = job->next)
-		print_job(out, job);
-	fprintf(out, "waiting=%u\n", copier->queued);
+		print_running(out, job);
+	for (struct copy_job *job = copier->first; job; job = job->next)
+		if (job->progress.started.tv_sec) /* of a copy that has begun */
+			print_line(out, &job->progress, job->src, job->dst);
+	paused = copier->paused;
+	queued = copier->queued;
 	pthread_mutex_unlock(&copier->lock);
+	for (unsigned i = 0; i < paused.count; i++)
+		print_paused(out, copier->fs, &paused.kept[i]);
+	fprintf(out, "waiting=%u\n", queued);
 }

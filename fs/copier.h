@@ -26,13 +26,14 @@ void copier_stop(struct copier *copier);
 void copier_refuse_cancelled(struct copier *copier);
 
 /*
- * Writes a line for each copy in flight, and how many wait for a thread:
+ * Writes a line for each copy of a file in flight, in however many requests it comes (progress.h),
+ * and how many requests wait for a thread:
  *
  *     pid=1234 path=fixed done=1048576 total=3000000 seconds=0.25 src="a/b" dst="c"
  *     waiting=0
  *
- * Bytes; total is what this request is about, seconds since it began. The names are those of now,
- * below the backing directory, with C escapes (\" \\ \n \ooo).
+ * Bytes, of the whole copy as far as zcfs can know it, seconds since it began. The names are those
+ * of now, below the backing directory, with C escapes (\" \\ \n \ooo).
  */
 void copier_print(struct copier *copier, FILE *out);
 

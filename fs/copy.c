@@ -21,7 +21,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "copy_job.h"
@@ -92,7 +91,7 @@ static void copy_finish(struct copy_job *job, int err)
 		err = -EINTR;
 	if (job->kill_suid)
 		cred_raise_fsetid(&job->worker->cred);
-	copier_unlist(job);
+	copier_unlist(job, copied && !err);
 	copy_direct_close(job);
 	if (job->ended)
 		*job->ended = true;
@@ -345,7 +344,6 @@ static void copy_step(struct copy_job *job)
 void copy_begin(struct copy_job *job, struct worker *worker)
 {
 	job->worker = worker;
-	clock_gettime(CLOCK_MONOTONIC, &job->started);
 	atomic_store(&job->path, STATS_HOLE); /* nothing has travelled yet */
 	copier_list(job);
 	if (job->kill_suid)
@@ -439,6 +437,26 @@ static bool wants_clone(const struct copy_job *job)
 	return mode == COPY_CLONE || (mode == COPY_AUTO && job->length >= CLONE_MIN);
 }
 
+/* Kernels that clip a request do it to this length, or to a little less (Linux before 6.18,
+ * fs/read_write.c, MAX_RW_COUNT): the caller has most likely asked for all. */
+#define CLIPPED_LENGTH (2000 << 20)
+
+static void set_progress(struct copy_job *job, uint64_t source_size)
+{
+	const struct fuse_copy_file_range_in *in = job->request->argument;
+
+	job->progress = (struct progress){
+		.src = in->fh_in,
+		.dst = in->fh_out,
+		.shift = in->off_out - in->off_in,
+		.first = in->off_in,
+		.next = in->off_in,
+		.end = in->len < CLIPPED_LENGTH ? in->off_in + job->length : source_size,
+		.source_end = source_size,
+		.pid = job->request->in.pid,
+	};
+}
+
 /*
  * The source may grow or shrink meanwhile. What it has now is what this reply is about: growth is
  * for the next request, and a file that shrank ends at a short read.
@@ -458,6 +476,7 @@ static int clamp_to_source(struct copy_job *job)
 	job->src_device = st.st_dev;
 	job->src_size = size;
 	job->src_block = (uint64_t)st.st_blksize;
+	set_progress(job, size);
 	job->clone = wants_clone(job);
 	job->holes_as_data = job->length <= HOLE_MIN;
 	return 0;

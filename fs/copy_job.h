@@ -17,11 +17,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "copier.h"
 #include "fs.h"
 #include "pool/copy.h"
+#include "progress.h"
 #include "worker.h"
 
 struct copy_job {
@@ -56,7 +56,7 @@ struct copy_job {
 
 	atomic_bool cancel;
 	struct interruptible interruptible;
-	struct timespec started; /* CLOCK_MONOTONIC, when its worker began */
+	struct progress progress; /* of the file's copy that this is a piece of */
 	struct pool_copy piece;
 	struct copy_job *next; /* in the queue, or among those that run */
 };
@@ -70,9 +70,10 @@ void copy_conclude(struct copy_job *job, int64_t result);
 /* copier.c: hands a job whose request is detached to a copier thread. */
 void copier_submit(struct copy_job *job);
 
-/* copier.c: the jobs that are run, for the listing and for copier_stop(). */
+/* copier.c: the jobs that are run, for the listing and for copier_stop(). Whether the caller is
+ * likely to come back for more decides whether the copy stays in the listing. */
 void copier_list(struct copy_job *job);
-void copier_unlist(struct copy_job *job);
+void copier_unlist(struct copy_job *job, bool goes_on);
 /* copier.c: whether there are more jobs than threads. */
 bool copier_is_short(struct copier *copier);
 

@@ -287,6 +287,40 @@ test_zcfs_status_shows_a_copy_in_flight() {
 	grep -qE '^copies +0 in flight, 0 waiting$' "$WORK/shown"
 }
 
+hold_up() { # CALL NUMBER: until there is another text
+	printf '%-63s\n' "$1 $2 1 -1" | dd of="$WORK/fault" conv=notrunc status=none
+}
+
+is_done() { # BYTES, of the file of the next test
+	status_of --json "$MNT" >"$WORK/json"
+	grep -q "\"done\":$1,\"total\":4000000," "$WORK/json"
+}
+
+# Nobody who looks at the bar should see where one reply ends and the next request begins.
+test_zcfs_status_shows_one_copy_for_one_file() {
+	local copier options expected
+
+	random_file "$BACKING/f" 4000000
+	printf '%-63s\n' '' >"$WORK/fault"
+	under=(env "LD_PRELOAD=$RUN/bin/fault_preload.so" "ZCFS_FAULT_FILE=$WORK/fault")
+	for options in '' '-p 300000'; do # in replies of 1 MiB; also asked for in pieces
+		hold_up pwrite 20
+		expected=$((19 * 65536)) # of the second request
+		[[ -z $options ]] || expected=$((3 * 300000 + 4 * 65536)) # five writes each
+		zcfs_mount -o io=plain,copy_buffer_size=64K,copy_max=1M
+		# shellcheck disable=SC2086 # words
+		copy_range $options "$MNT/f" "$MNT/copy" >/dev/null &
+		copier=$!
+		wait_until 30 is_done "$expected" || fail "not $expected of 4000000 bytes: $(<"$WORK/json")"
+		printf '%-63s\n' '' | dd of="$WORK/fault" conv=notrunc status=none
+		wait "$copier"
+		cmp "$BACKING/f" "$BACKING/copy"
+		same "$(<"$MNT/.zcfs/copies")" waiting=0
+		zcfs_unmount
+		rm "$BACKING/copy"
+	done
+}
+
 # What a program reads is what the file is called.
 check_json() { # NAME
 	python3 - "$WORK/json" "$MNT" "$1" <<-'END'
