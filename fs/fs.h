@@ -60,6 +60,7 @@ struct fs {
 	struct timespec started; /* CLOCK_REALTIME */
 
 	int device_fd; /* /dev/fuse, for notifications and backing ids; -1 before the mount */
+	_Atomic uint64_t retrieved; /* how often notify_retrieve() was called, for its numbers */
 	int proc_self_fd; /* directory /proc/self/fd: reopening an inode without a path of the
 			     backing tree */
 

@@ -498,6 +498,18 @@ uint64_t inode_find(struct inode_table *table, const struct statx *stx)
 	return nodeid;
 }
 
+unsigned inode_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (struct inode *inode = table->newest; inode && n < count; inode = inode->older)
+		if (S_ISREG(inode->type) && inode->nlookup)
+			ret_nodeids[n++] = inode->nodeid;
+	pthread_mutex_unlock(&table->lock);
+	return n;
+}
+
 bool inode_table_is_crowded(struct inode_table *table)
 {
 	bool crowded;

@@ -131,6 +131,10 @@ struct passthrough_inode *inode_passthrough(struct inode *inode);
 /* The node id of the inode with this identity, or 0: a hint, it may be forgotten at once. */
 uint64_t inode_find(struct inode_table *table, const struct statx *stx);
 
+/* Node ids of regular files, at most count, those used last first: hints as well. Returns how many.
+ */
+unsigned inode_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count);
+
 /*
  * Whether inodes that keep a descriptor each are getting many: then none is to be added that nobody
  * asked for, as READDIRPLUS would, all of whose entries stay until the kernel has its reply.

@@ -14,6 +14,14 @@
 #include "fuse_kernel.h"
 #include "inode.h"
 #include "log.h"
+#include "ops.h"
+#include "request.h"
+
+/* The kernel counts its own from 2 up by 2, and an odd one is an interrupt (Linux 6.18
+ * fs/fuse/fuse_dev_i.h). A reply is found by its number: no two may be under way with the same. */
+#define RETRIEVE_FIRST (UINT64_C(1) << 62)
+#define RETRIEVE_STEP  2
+#define RETRIEVE_TRIES 16 /* the kernel may have forgotten a file that is still in our table */
 
 /* The kernel tells a notification from a reply by unique == 0; error then holds the code. */
 static int notify(struct fs *fs, int code, struct iovec *parts, int count)
@@ -95,4 +103,33 @@ void notify_forget(struct fs *fs, const uint64_t *nodeids, unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++)
 		invalidate_entry(fs, nodeids[i]);
+}
+
+static int retrieve(struct fs *fs, uint64_t nodeid)
+{
+	struct fuse_notify_retrieve_out out = {
+		.notify_unique =
+			RETRIEVE_FIRST + RETRIEVE_STEP * atomic_fetch_add(&fs->retrieved, 1),
+		.nodeid = nodeid,
+	};
+	struct iovec parts[2] = { [1] = { &out, sizeof(out) } };
+
+	return notify(fs, FUSE_NOTIFY_RETRIEVE, parts, 2);
+}
+
+int notify_retrieve(struct fs *fs)
+{
+	uint64_t nodeids[RETRIEVE_TRIES];
+	unsigned n = inode_find_regular(fs->inodes, nodeids, RETRIEVE_TRIES);
+	int err = -ENOENT;
+
+	for (unsigned i = 0; i < n && err == -ENOENT; i++)
+		err = retrieve(fs, nodeids[i]);
+	return err;
+}
+
+/* What notify_retrieve() asked for. */
+void op_notify_reply(struct request *request)
+{
+	request_finish(request);
 }

@@ -16,4 +16,14 @@ struct fs;
  */
 void notify_forget(struct fs *fs, const uint64_t *nodeids, unsigned count);
 
+/*
+ * Has the kernel send a request that nobody waits for, NOTIFY_REPLY without data, to the queue of
+ * the CPU that the caller runs on: FUSE_NOTIFY_RETRIEVE of nothing (Linux 6.18 fs/fuse/dev.c,
+ * fuse_retrieve()). A request of the usual kind would have to be waited for in the kernel, and who
+ * waits there when zcfs is killed keeps /dev/fuse open, so that neither ends. Any thread once the
+ * connection is up. Returns 0 or -errno; -ENOENT when the kernel has no regular file in its memory,
+ * which is what it wants for this.
+ */
+int notify_retrieve(struct fs *fs);
+
 #endif

@@ -17,6 +17,7 @@ void op_destroy(struct request *request);
 void op_lookup(struct request *request);
 void op_forget(struct request *request);
 void op_batch_forget(struct request *request);
+void op_notify_reply(struct request *request);
 void op_readlink(struct request *request);
 void op_mknod(struct request *request);
 void op_mkdir(struct request *request);

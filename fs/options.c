@@ -523,7 +523,7 @@ static const char help_text[] =
 	"    --io=auto|fixed|plain     registered buffers if they can be had; or do not start;\n"
 	"                              never: pread and pwrite (auto)\n"
 	"    --transport=auto|uring|dev   requests over io_uring where the kernel has it, or by\n"
-	"                              /dev/fuse alone, as auto does today (auto)\n"
+	"                              /dev/fuse alone (auto)\n"
 	"    --passthrough=off|ro|rw   let the kernel read, or read and write, backing files by\n"
 	"                              itself: root, Linux 6.9 (off)\n"
 	"    --buffer_size=SIZE        bytes of a request at most: a power of two, 4K to 1M (1M)\n"

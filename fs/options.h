@@ -39,8 +39,8 @@ enum lock_mode {
 };
 
 enum transport_mode {
-	TRANSPORT_AUTO, /* what is known to end well whatever happens: /dev/fuse */
-	TRANSPORT_URING, /* io_uring where the kernel has it: what is missing is a downgrade */
+	TRANSPORT_AUTO, /* io_uring where the kernel has it, else /dev/fuse */
+	TRANSPORT_URING, /* the same today: what is missing is a downgrade */
 	TRANSPORT_DEV, /* /dev/fuse alone */
 };
 

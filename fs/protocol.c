@@ -71,6 +71,7 @@ static const struct operation operations[STATS_OPERATIONS] = {
 	[FUSE_INTERRUPT] = { "interrupt", op_interrupt, sizeof(struct fuse_interrupt_in) },
 	[FUSE_DESTROY] = { "destroy", op_destroy, 0 },
 	[FUSE_IOCTL] = { "ioctl", op_ioctl, sizeof(struct fuse_ioctl_in) },
+	[FUSE_NOTIFY_REPLY] = { "notify_reply", op_notify_reply, 0 },
 	[FUSE_BATCH_FORGET] = { "batch_forget", op_batch_forget,
 				sizeof(struct fuse_batch_forget_in) },
 	[FUSE_FALLOCATE] = { "fallocate", op_fallocate, sizeof(struct fuse_fallocate_in) },
@@ -95,15 +96,19 @@ const char *protocol_operation_name(uint32_t opcode)
 	return opcode < STATS_OPERATIONS ? operations[opcode].name : NULL;
 }
 
-/* FORGET and INTERRUPT must not be answered, not even with an error. */
+/* Some must not be answered, not even with an error. */
 static void refuse(struct request *request, int error)
 {
-	uint32_t opcode = request->in.opcode;
-
-	if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT)
+	switch (request->in.opcode) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_NOTIFY_REPLY:
 		request_finish(request);
-	else
+		break;
+	default:
 		request_reply_error(request, error);
+	}
 }
 
 /* SETXATTR grew by two words in 7.33, used only when negotiated. */

@@ -40,7 +40,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,6 +47,7 @@
 #include "cleanup.h"
 #include "fs.h"
 #include "log.h"
+#include "notify.h"
 #include "protocol.h"
 #include "request.h"
 #include "worker.h"
@@ -55,8 +55,10 @@
 #define START_TIMEOUT_MS 1000
 
 /* How often the supervisor looks whether a queue is stuck, and for how long it goes on when none
- * is. Two looks without a request served in between: help comes within 8 ms. */
+ * is. Two looks without a request served in between: help comes within 8 ms, and sooner where more
+ * than one is needed. */
 #define LOOK_MS		  4
+#define LOOK_AGAIN_MS	  1
 #define LOOKS_IN_VAIN	  25
 #define LOOKS_LAST_RESORT 250
 #define WORKERS_FIRST	  2
@@ -324,9 +326,9 @@ static void on_wake(struct ring_op *op, int result)
 	(void)result;
 }
 
-static void nap(void)
+static void nap_ms(unsigned ms)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
 }
 
 /*
@@ -351,40 +353,24 @@ static int register_entry(struct uring_worker *worker)
 			return err;
 		if (!worker->received || worker->result != -EAGAIN)
 			break;
-		nap();
+		nap_ms(1);
 	}
 	return worker->received && worker->result < 0 ? worker->result : 0;
 }
 
-static void *request_main(void *argument)
-{
-	char *mountpoint = argument;
-	struct statfs st;
-
-	(void)statfs(mountpoint, &st);
-	free(mountpoint);
-	return NULL;
-}
-
 /*
- * A request from the CPU of this worker. What waits in a queue goes to an entry that commits, and
- * not to one that is registered (Linux 6.18 fs/fuse/dev_uring.c, fuse_uring_do_register()); a new
- * request goes to the new entry at once, and its commit fetches the next. It is sent by a thread of
- * its own, that shares nothing with us and ends with its request: as we do here, it runs on this
- * CPU only. Without memory for it the next request of anybody does the same.
+ * What waits in a queue goes to an entry that commits, and not to one that is registered
+ * (Linux 6.18 fs/fuse/dev_uring.c, fuse_uring_do_register()). A new request goes to the new entry
+ * at once, and its commit fetches the next: so one is sent, from the CPU of this worker. When that
+ * fails the next request of anybody does the same.
  */
-static void send_request(struct uring_worker *worker)
+static void fetch_waiting(struct uring_worker *worker)
 {
-	char *mountpoint = strdup(worker->transport->fs->options.mountpoint);
-	pthread_t thread;
+	int err = notify_retrieve(worker->transport->fs);
 
-	if (!mountpoint)
-		return;
-	if (pthread_create(&thread, NULL, request_main, mountpoint)) {
-		free(mountpoint);
-		return;
-	}
-	pthread_detach(thread);
+	if (err)
+		log_debug("queue %u: no request for a new entry: %s", worker->queue->id,
+			  strerror(-err));
 }
 
 static int serve_all(struct uring_worker *worker)
@@ -403,7 +389,7 @@ static int serve_all(struct uring_worker *worker)
 	pthread_cond_broadcast(&transport->changed);
 	pthread_mutex_unlock(&transport->lock);
 	if (!err && worker->late)
-		send_request(worker);
+		fetch_waiting(worker);
 	if (err)
 		goto give_back; /* of the start, and the supervisor's to judge */
 	for (;;) {
@@ -622,11 +608,13 @@ static bool may_add(const struct transport_uring *transport, const struct uring_
 	       queue->stuck >= LOOKS_LAST_RESORT;
 }
 
-/* Looks once at each queue. Returns whether any is short of workers. */
-static bool look(struct transport_uring *transport)
+/* Looks once at each queue. Returns whether any is short of workers, and whether one got another.
+ */
+static bool look(struct transport_uring *transport, bool *ret_grew)
 {
 	bool short_of = false;
 
+	*ret_grew = false;
 	for (unsigned i = 0; i < transport->plan.queues; i++) {
 		struct uring_queue *queue = &transport->queue[i];
 
@@ -636,6 +624,7 @@ static bool look(struct transport_uring *transport)
 		if (!is_stuck(queue) || !may_add(transport, queue))
 			continue;
 		queue->stuck = 0;
+		*ret_grew = true;
 		if (start_worker(transport, queue, true))
 			fs_downgrade(transport->fs, "threads", "a queue could not get one more");
 	}
@@ -646,6 +635,7 @@ static void *supervisor_main(void *argument)
 {
 	struct transport_uring *transport = argument;
 	unsigned in_vain = 0;
+	bool grew = false;
 
 	if (!supervise_start(transport))
 		return NULL;
@@ -658,8 +648,8 @@ static void *supervisor_main(void *argument)
 		while (!atomic_load(&transport->watching) && !atomic_load(&transport->stopping))
 			pthread_cond_wait(&transport->changed, &transport->lock);
 		pthread_mutex_unlock(&transport->lock);
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
-		in_vain = look(transport) ? 0 : in_vain + 1;
+		nap_ms(grew ? LOOK_AGAIN_MS : LOOK_MS);
+		in_vain = look(transport, &grew) ? 0 : in_vain + 1;
 	}
 	return NULL;
 }
@@ -835,9 +825,7 @@ struct transport_uring *transport_uring_new(struct fs *fs, int device_fd)
 	const char *why;
 	int err;
 
-	/* Not by itself: killed in the middle of many copies, zcfs may leave their callers waiting.
-	 */
-	if (mode != TRANSPORT_URING)
+	if (mode == TRANSPORT_DEV || (mode == TRANSPORT_AUTO && fs->options.io == IO_PLAIN))
 		return NULL;
 	why = refusal(fs);
 	if (why) {

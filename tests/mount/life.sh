@@ -154,8 +154,6 @@ test_killing_it_in_the_middle_of_a_copy_hangs_nobody() {
 # filesystems: ext4 xfs
 # users: root
 test_killing_it_in_the_middle_of_ten_copies_leaves_whole_prefixes() {
-	# Over io_uring callers may hang then, see the limits in README.md.
-	[[ $TRANSPORT == dev ]] || return 0
 	local i copies=() size
 
 	random_file "$BACKING/source" "$(big 100M 400M)"
