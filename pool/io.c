@@ -2,7 +2,8 @@
 /*
  * The life of a transfer
  *
- *     submit     the buffer goes to KERNEL and stays there over all the pieces
+ *     submit     the buffer goes to KERNEL and stays there over all the pieces; with a slot there
+ *                is none
  *     issue      what is still to be moved is one operation of the ring
  *     piece_done short: issue the rest. EINTR: the same again. EAGAIN: the same again, but by a
  *                kernel worker, that may wait for what there was none of, instead of this thread
@@ -33,7 +34,15 @@ static struct pool_io *io_of(struct ring_op *op)
 
 static struct ring *ring_of(const struct pool_io *io)
 {
-	return pool_ring(pool_buffer_pool(io->buffer));
+	return io->slot ? io->ring : pool_ring(pool_buffer_pool(io->buffer));
+}
+
+/* Where the rest goes, or comes from. */
+static void *rest_of(const struct pool_io *io)
+{
+	char *start = io->slot ? NULL : pool_buffer_data(io->buffer);
+
+	return (void *)((uintptr_t)start + io->buffer_offset + io->moved);
 }
 
 static void finish(struct pool_io *io)
@@ -41,7 +50,9 @@ static void finish(struct pool_io *io)
 	struct pool_buffer *buffer = io->buffer;
 	ssize_t result = io->moved ? (ssize_t)io->moved : io->error;
 
-	if (io->kind == WRITE) {
+	if (io->slot) {
+		/* The driver takes its memory back by itself. */
+	} else if (io->kind == WRITE) {
 		io->buffer = NULL;
 		pool_buffer_consumed(buffer);
 	} else {
@@ -56,12 +67,13 @@ static void issue(struct pool_io *io)
 	bool plain = ring_is_plain(ring);
 	struct ring_rw rw = {
 		.fd = io->fd,
-		.data = (char *)pool_buffer_data(io->buffer) + io->buffer_offset + io->moved,
+		.data = rest_of(io),
 		.length = (unsigned)(io->length - io->moved),
 		.offset = io->offset + io->moved,
 		.rw_flags = io->rw_flags,
 		.personality = io->personality,
 		.fixed = io->fixed,
+		.slot = io->slot,
 		.async = io->again > 0,
 	};
 
@@ -120,23 +132,35 @@ static void piece_done(struct ring_op *op, int result)
 		issue(io);
 }
 
+static void start(struct pool_io *io, enum kind kind, bool fixed)
+{
+	io->kind = kind;
+	io->moved = 0;
+	io->again = 0;
+	io->error = 0;
+	io->fixed = fixed;
+	io->op.done = piece_done;
+	if (io->length)
+		issue(io);
+	else
+		ring_defer(ring_of(io), &io->op, 0);
+}
+
 static void submit(struct pool_io *io, enum kind kind)
 {
 	struct pool *pool = pool_buffer_pool(io->buffer);
 
 	assert(io->buffer_offset <= pool_buffer_size(pool));
 	assert(io->length <= pool_buffer_size(pool) - io->buffer_offset);
-	io->kind = kind;
-	io->moved = 0;
-	io->again = 0;
-	io->error = 0;
-	io->fixed = pool_is_registered(pool);
-	io->op.done = piece_done;
+	assert(!io->slot);
 	pool_buffer_to_kernel(io->buffer);
-	if (io->length)
-		issue(io);
-	else
-		ring_defer(pool_ring(pool), &io->op, 0);
+	start(io, kind, pool_is_registered(pool));
+}
+
+static void submit_slot(struct pool_io *io, enum kind kind)
+{
+	assert(io->slot && !io->buffer);
+	start(io, kind, true);
 }
 
 void pool_read_fixed(struct pool_io *io)
@@ -152,4 +176,14 @@ void pool_write_fixed(struct pool_io *io)
 void pool_write_fixed_keep(struct pool_io *io)
 {
 	submit(io, WRITE_KEEP);
+}
+
+void pool_read_slot(struct pool_io *io)
+{
+	submit_slot(io, READ);
+}
+
+void pool_write_slot(struct pool_io *io)
+{
+	submit_slot(io, WRITE);
 }

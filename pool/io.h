@@ -12,6 +12,9 @@
  *     pool_write_fixed_keep  the same write, but the buffer is LENT to the caller again when done
  *                            is called
  *
+ *     pool_read_slot,        the same between a file and the memory that a driver has put into a
+ *     pool_write_slot        slot of the ring's table (ring_register_table()): no buffer is moved
+ *
  * Short transfers are resumed until the length is reached, a read meets the end of the file, or an
  * error comes. EINTR is retried, and so is EAGAIN, unless RWF_NOWAIT asks for it; a file that
  * answers nothing else gets it reported after some tens of attempts. The result is what read(2)
@@ -21,7 +24,7 @@
  * READ/WRITE; pool_io.fixed tells afterwards whether every byte travelled by READ_FIXED or
  * WRITE_FIXED.
  *
- * Thread: that of the pool's ring. Exactly one done for each submit, from ring_run(), errors
+ * Thread: that of the ring. Exactly one done for each submit, from ring_run(), errors
  * included.
  */
 
@@ -35,7 +38,10 @@
 struct pool_io {
 	/* The caller's, set before the submit. */
 	void (*done)(struct pool_io *io, ssize_t result); /* the last thing that is done with io */
-	struct pool_buffer *buffer; /* LENT; NULL in done after a consumed write */
+	struct pool_buffer *buffer; /* LENT; NULL in done after a consumed write, and with a slot */
+	struct ring *ring; /* with a slot: whose */
+	unsigned slot; /* its number, from 1; buffer_offset then counts from the start of its
+			  memory, and length must not go beyond it */
 	int fd;
 	uint64_t offset; /* in the file, bytes */
 	size_t buffer_offset; /* where in the buffer the data starts, bytes */
@@ -60,5 +66,7 @@ struct pool_io {
 void pool_read_fixed(struct pool_io *io);
 void pool_write_fixed(struct pool_io *io);
 void pool_write_fixed_keep(struct pool_io *io);
+void pool_read_slot(struct pool_io *io);
+void pool_write_slot(struct pool_io *io);
 
 #endif

@@ -48,6 +48,7 @@ struct pool {
 	size_t headroom; /* bytes, whole pages */
 	size_t size; /* bytes of data in a buffer, whole pages */
 	unsigned count;
+	size_t area_size; /* bytes; 0 when the mapping is our own */
 	bool closed;
 	bool registered;
 	int register_error;
@@ -63,11 +64,14 @@ struct pool {
 
 /* ---- places ---- */
 
-/* What belongs to a buffer is its data and the headroom before it. */
+/* What belongs to a buffer is its data and the headroom before it. What is next to it in an area,
+ * or in its place when it is at home, may be another pool's. */
 static void poison(struct pool_buffer *buffer)
 {
 	struct pool *pool = buffer->pool;
 
+	if (pool->area_size)
+		return;
 	ASAN_POISON_MEMORY_REGION(buffer->data - pool->headroom, pool->headroom + pool->size);
 }
 
@@ -260,6 +264,21 @@ static bool may_shrink(int error)
 	return error == -ENOMEM || error == -EFAULT;
 }
 
+static int use_area(struct pool *pool, const struct pool_options *options)
+{
+	int err;
+
+	if (pool->count != 1 || pool->headroom || pool->size > options->area_size)
+		return -EINVAL;
+	err = ring_register_table(pool->ring, options->area, options->area_size, options->slots);
+	if (err)
+		return err;
+	pool->registered = true;
+	pool->mapping = options->area;
+	pool->area_size = options->area_size;
+	return 0;
+}
+
 /* Registers as many buffers as can be had, from the front of the mapping, and gives up the rest; or
  * none, and keeps them all. */
 static void register_buffers(struct pool *pool, unsigned min_count)
@@ -297,6 +316,13 @@ static void carve(struct pool *pool)
 	atomic_store_explicit(&pool->place_count[HOME], pool->count, memory_order_relaxed);
 }
 
+static int map(struct pool *pool, size_t bytes)
+{
+	pool->mapping =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return pool->mapping == MAP_FAILED ? -errno : 0;
+}
+
 int pool_new(struct ring *ring, const struct pool_options *options, struct pool **ret_pool)
 {
 	unsigned count = options->count;
@@ -319,13 +345,10 @@ int pool_new(struct ring *ring, const struct pool_options *options, struct pool 
 	    __builtin_mul_overflow(stride(pool), count, &bytes))
 		goto free_pool;
 
-	pool->mapping =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pool->mapping == MAP_FAILED) {
-		ret = -errno;
+	ret = options->area ? use_area(pool, options) : map(pool, bytes);
+	if (ret)
 		goto free_pool;
-	}
-	if (!options->unregistered)
+	if (!options->area && !options->unregistered)
 		register_buffers(pool, min_count);
 	carve(pool);
 	*ret_pool = pool;
@@ -367,8 +390,10 @@ void pool_free(struct pool *pool)
 	if (pool->registered)
 		ring_unregister_buffer(pool->ring);
 	/* Whatever is mapped here next must not be born poisoned. */
-	ASAN_UNPOISON_MEMORY_REGION(pool->mapping, pool_bytes(pool));
-	munmap(pool->mapping, pool_bytes(pool));
+	if (!pool->area_size) {
+		ASAN_UNPOISON_MEMORY_REGION(pool->mapping, pool_bytes(pool));
+		munmap(pool->mapping, pool_bytes(pool));
+	}
 	free(pool);
 }
 
@@ -382,6 +407,15 @@ void *pool_buffer_data(const struct pool_buffer *buffer)
 struct pool *pool_buffer_pool(const struct pool_buffer *buffer)
 {
 	return buffer->pool;
+}
+
+void pool_buffer_move(struct pool_buffer *buffer, size_t offset)
+{
+	struct pool *pool = buffer->pool;
+
+	assert(buffer->place == LENT && pool->area_size);
+	assert(offset <= pool->area_size - pool->size);
+	buffer->data = pool->mapping + offset;
 }
 
 struct ring *pool_ring(const struct pool *pool)

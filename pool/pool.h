@@ -23,6 +23,10 @@
  * io_uring_register(2)) the pool first halves its count, down to min_count, and at last goes
  * without registration: the same buffers, the same calls, and pool_register_error() says why.
  *
+ * A pool may also be one buffer in an area of the caller's, that several pools share: the caller,
+ * or the kernel, says where in it the buffer lies (pool_buffer_move()), and sees to it that no two
+ * are in the same place.
+ *
  * Back-pressure: who finds no buffer at home waits in a queue, first come, first served.
  *
  * Thread: a pool belongs to the thread of its ring, except where it says "any thread". Nothing here
@@ -45,6 +49,12 @@ struct pool_options {
 	unsigned count; /* how many buffers are wanted, at least 1 */
 	unsigned min_count; /* rather this many registered than more unregistered; 0 counts as 1 */
 	bool unregistered; /* true: do not even try to register */
+
+	/* For one buffer in an area that outlives the pool; count is 1, headroom 0. Without
+	 * registration there is no pool then. */
+	void *area; /* whole pages; NULL for a mapping of the pool's own */
+	size_t area_size; /* bytes */
+	unsigned slots; /* see ring_register_table() */
 };
 
 /* How many buffers are where. */
@@ -68,7 +78,8 @@ struct pool_waiter {
 };
 
 /* Makes a pool on a ring that outlives it. One pool a ring. Returns 0, -ENOMEM, or -EINVAL (a count
- * or a size of 0, min_count above count, 2 GiB or more in a buffer). */
+ * or a size of 0, min_count above count, 2 GiB or more in a buffer, more than the area holds); with
+ * an area also what io_uring_register(2) says. */
 int pool_new(struct ring *ring, const struct pool_options *options, struct pool **ret_pool);
 
 /*
@@ -98,6 +109,10 @@ void pool_return(struct pool_buffer *buffer);
  * LENT memory may be touched. */
 void *pool_buffer_data(const struct pool_buffer *buffer);
 struct pool *pool_buffer_pool(const struct pool_buffer *buffer);
+
+/* The LENT buffer of a pool with an area is now that many bytes behind the area's beginning, which
+ * must leave room for it (asserted), until it is moved again. */
+void pool_buffer_move(struct pool_buffer *buffer, size_t offset);
 
 struct ring *pool_ring(const struct pool *pool);
 

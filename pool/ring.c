@@ -38,6 +38,7 @@ struct ring {
 	struct io_uring uring;
 	bool plain;
 	bool registered;
+	unsigned slots; /* of the table, behind the buffer that is registered */
 	int error;
 	bool commands; /* the SQEs are of 128 bytes */
 	unsigned awaited; /* operations that have an SQE and no CQE yet */
@@ -188,12 +189,35 @@ int ring_register_buffer(struct ring *ring, void *address, size_t length)
 	return 0;
 }
 
+int ring_register_table(struct ring *ring, void *address, size_t length, unsigned slots)
+{
+	struct iovec area = { .iov_base = address, .iov_len = length };
+	__u64 tag = 0;
+	int ret;
+
+	if (ring->plain)
+		return -EOPNOTSUPP;
+	assert(!ring->registered);
+	ret = io_uring_register_buffers_sparse(&ring->uring, 1 + slots);
+	if (ret < 0)
+		return ret;
+	ret = io_uring_register_buffers_update_tag(&ring->uring, 0, &area, &tag, 1);
+	if (ret < 0) {
+		(void)io_uring_unregister_buffers(&ring->uring);
+		return ret;
+	}
+	ring->registered = true;
+	ring->slots = slots;
+	return 0;
+}
+
 void ring_unregister_buffer(struct ring *ring)
 {
 	if (!ring->registered)
 		return;
 	(void)io_uring_unregister_buffers(&ring->uring);
 	ring->registered = false;
+	ring->slots = 0;
 }
 
 int ring_register_personality(struct ring *ring)
@@ -350,6 +374,7 @@ static void check_rw(const struct ring *ring, const struct ring_rw *rw)
 {
 	assert(rw->length <= INT_MAX); /* a result is an int */
 	assert(!rw->fixed || ring->registered);
+	assert(rw->slot <= (rw->fixed ? ring->slots : 0));
 	assert(rw->personality >= 0 && rw->personality <= UINT16_MAX);
 }
 
@@ -366,7 +391,8 @@ void ring_submit_read(struct ring *ring, struct ring_op *op, const struct ring_r
 	if (!sqe)
 		return;
 	if (rw->fixed)
-		io_uring_prep_read_fixed(sqe, rw->fd, rw->data, rw->length, rw->offset, 0);
+		io_uring_prep_read_fixed(sqe, rw->fd, rw->data, rw->length, rw->offset,
+					 (int)rw->slot);
 	else
 		io_uring_prep_read(sqe, rw->fd, rw->data, rw->length, rw->offset);
 	finish_rw(sqe, op, rw);
@@ -385,7 +411,8 @@ void ring_submit_write(struct ring *ring, struct ring_op *op, const struct ring_
 	if (!sqe)
 		return;
 	if (rw->fixed)
-		io_uring_prep_write_fixed(sqe, rw->fd, rw->data, rw->length, rw->offset, 0);
+		io_uring_prep_write_fixed(sqe, rw->fd, rw->data, rw->length, rw->offset,
+					  (int)rw->slot);
 	else
 		io_uring_prep_write(sqe, rw->fd, rw->data, rw->length, rw->offset);
 	finish_rw(sqe, op, rw);
@@ -435,6 +462,8 @@ void ring_submit_command(struct ring *ring, struct ring_op *op, const struct rin
 	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, command->fd, command->address, command->length,
 			 0);
 	sqe->cmd_op = command->operation;
+	if (command->fixed)
+		sqe->uring_cmd_flags = IORING_URING_CMD_FIXED; /* prepared with buf_index 0 */
 	memset(sqe->cmd, 0, RING_COMMAND_MAX);
 	memcpy(sqe->cmd, command->data, command->size);
 	io_uring_sqe_set_data(sqe, op);

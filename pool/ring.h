@@ -57,6 +57,8 @@ struct ring_rw {
 			    plain: ignored */
 	bool fixed; /* data lies in the memory given to ring_register_buffer(): READ_FIXED or
 		       WRITE_FIXED */
+	unsigned slot; /* fixed: 0; or a slot of the ring's table that a driver has filled, and data
+			  is then an offset into its memory, from (void *)0 on */
 	bool async; /* straight to a kernel worker that may block (IOSQE_ASYNC): the cure when the
 		       attempt not to block ended in EAGAIN; plain: ignored */
 };
@@ -93,6 +95,13 @@ int ring_register_buffer(struct ring *ring, void *address, size_t length);
 void ring_unregister_buffer(struct ring *ring);
 
 /*
+ * The same, with slots more behind it in the ring's table, from 1 on, that are empty until a driver
+ * puts memory there (Linux 6.15, io_buffer_register_bvec()). The same memory may be registered with
+ * several rings.
+ */
+int ring_register_table(struct ring *ring, void *address, size_t length, unsigned slots);
+
+/*
  * Records the calling thread's present credentials (IORING_REGISTER_PERSONALITY) for later use in
  * ring_rw.personality. Returns an id above 0, or -errno (-EOPNOTSUPP on a plain ring).
  */
@@ -122,6 +131,7 @@ struct ring_command {
 	size_t size; /* bytes of data */
 	const void *address;
 	unsigned length;
+	bool fixed; /* the driver may use the memory that is registered (IORING_URING_CMD_FIXED) */
 };
 void ring_submit_command(struct ring *ring, struct ring_op *op, const struct ring_command *command);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -549,6 +550,177 @@ static void a_direct_write_takes_a_buffer_as_it_is(void **state)
 	close(fd);
 }
 
+/* ---- slots ---- */
+
+/* A driver would put its pages into the slot, with addresses from 0 on; here it is memory of ours,
+ * at its own address. */
+static struct io_uring *table;
+
+int __real_io_uring_register_buffers_sparse(struct io_uring *ring, unsigned nr);
+int __wrap_io_uring_register_buffers_sparse(struct io_uring *ring, unsigned nr);
+int __wrap_io_uring_register_buffers_sparse(struct io_uring *ring, unsigned nr)
+{
+	table = ring;
+	return __real_io_uring_register_buffers_sparse(ring, nr);
+}
+
+static void fill_slot(void *memory, size_t length)
+{
+	const struct iovec iov = { .iov_base = memory, .iov_len = length };
+	__u64 tag = 0;
+
+	assert_int_equal(io_uring_register_buffers_update_tag(table, 1, &iov, &tag, 1), 1);
+}
+
+struct slot {
+	struct fixture fixture; /* its pool is one buffer in area */
+	char *area;
+	char *memory; /* of the slot, once that is filled */
+};
+
+static void slot_init(struct slot *slot)
+{
+	const struct ring_options ring_options = { .entries = 8 };
+	struct pool_options options = {
+		.buffer_size = BUFFER_SIZE,
+		.count = 1,
+		.area_size = 4 * BUFFER_SIZE,
+		.slots = 1,
+	};
+
+	assert_int_equal(ring_new(&ring_options, &slot->fixture.ring), 0);
+	if (ring_is_plain(slot->fixture.ring)) {
+		ring_free(slot->fixture.ring);
+		skip();
+	}
+	slot->area = aligned_alloc(4096, 4 * BUFFER_SIZE);
+	slot->memory = aligned_alloc(4096, BUFFER_SIZE);
+	options.area = slot->area;
+	assert_int_equal(pool_new(slot->fixture.ring, &options, &slot->fixture.pool), 0);
+}
+
+static void slot_fini(struct slot *slot)
+{
+	fault_clear();
+	fixture_fini(&slot->fixture);
+	free(slot->area);
+	free(slot->memory);
+}
+
+static struct probe probe_slot(struct slot *slot, int fd, uint64_t offset, size_t length)
+{
+	return (struct probe){
+		.io = { .done = probe_done,
+			.ring = slot->fixture.ring,
+			.slot = 1,
+			.buffer_offset = (size_t)slot->memory,
+			.fd = fd,
+			.offset = offset,
+			.length = length },
+		.pool = slot->fixture.pool,
+	};
+}
+
+static void a_slot_is_read_into_and_written_from(void **state)
+{
+	int fd = temp_file(3 * BUFFER_SIZE, 1);
+	struct probe probe;
+	struct slot slot;
+
+	slot_init(&slot);
+	fill_slot(slot.memory, BUFFER_SIZE);
+	probe = probe_slot(&slot, fd, 1000, BUFFER_SIZE);
+	pool_read_slot(&probe.io);
+	run(&probe);
+	assert_int_equal(probe.result, BUFFER_SIZE);
+	assert_true(probe.io.fixed);
+	assert_true(pattern_is(slot.memory, 1000, BUFFER_SIZE, 1));
+
+	pattern_fill(slot.memory, 5000, BUFFER_SIZE, 2);
+	probe = probe_slot(&slot, fd, 5000, BUFFER_SIZE);
+	pool_write_slot(&probe.io);
+	run(&probe);
+	assert_int_equal(probe.result, BUFFER_SIZE);
+	assert_true(file_has(fd, 5000, BUFFER_SIZE, 5000, 2));
+	expect_places(slot.fixture.pool, 1, 0, 0);
+	slot_fini(&slot);
+	close(fd);
+}
+
+static void short_transfers_of_a_slot_are_resumed(void **state)
+{
+	int fd = temp_file(BUFFER_SIZE / 2, 1);
+	struct probe probe;
+	struct slot slot;
+
+	slot_init(&slot);
+	fill_slot(slot.memory, BUFFER_SIZE);
+	fault_set(FAULT_READ, 1, 4, FAULT_SHORT);
+	probe = probe_slot(&slot, fd, 0, BUFFER_SIZE);
+	pool_read_slot(&probe.io);
+	run(&probe);
+	assert_int_equal(probe.result, BUFFER_SIZE / 2); /* the end of the file */
+	assert_true(pattern_is(slot.memory, 0, BUFFER_SIZE / 2, 1));
+
+	fault_set(FAULT_WRITE, 1, 4, FAULT_SHORT);
+	pattern_fill(slot.memory, 0, BUFFER_SIZE, 2);
+	probe = probe_slot(&slot, fd, 0, BUFFER_SIZE);
+	pool_write_slot(&probe.io);
+	run(&probe);
+	assert_int_equal(probe.result, BUFFER_SIZE);
+	assert_true(fault_calls(FAULT_WRITE) >= 5);
+	assert_true(file_has(fd, 0, BUFFER_SIZE, 0, 2));
+	slot_fini(&slot);
+	close(fd);
+}
+
+static void errors_of_a_slot_are_told(void **state)
+{
+	int fd = temp_file(BUFFER_SIZE, 1);
+	struct probe probe;
+	struct slot slot;
+
+	slot_init(&slot);
+	probe = probe_slot(&slot, fd, 0, BUFFER_SIZE);
+	pool_read_slot(&probe.io); /* the driver has put nothing there */
+	run(&probe);
+	assert_int_equal(probe.result, -EFAULT);
+
+	fill_slot(slot.memory, BUFFER_SIZE);
+	fault_set(FAULT_WRITE, 1, 1, -ENOSPC);
+	probe = probe_slot(&slot, fd, 0, BUFFER_SIZE);
+	pool_write_slot(&probe.io);
+	run(&probe);
+	assert_int_equal(probe.result, -ENOSPC);
+	slot_fini(&slot);
+	close(fd);
+}
+
+static void a_buffer_of_an_area_is_where_it_was_moved(void **state)
+{
+	int fd = temp_file(4 * BUFFER_SIZE, 1);
+	struct slot slot;
+
+	slot_init(&slot);
+	for (size_t place = 4; place-- > 0;) {
+		struct probe probe = probe_of(slot.fixture.pool, fd, place * 1000, BUFFER_SIZE);
+
+		pool_buffer_move(probe.io.buffer, place * BUFFER_SIZE);
+		assert_ptr_equal(pool_buffer_data(probe.io.buffer),
+				 slot.area + place * BUFFER_SIZE);
+		pool_read_fixed(&probe.io);
+		run(&probe);
+		assert_int_equal(probe.result, BUFFER_SIZE);
+		assert_true(probe.io.fixed);
+		pool_return(probe.io.buffer);
+	}
+	for (size_t place = 0; place < 4; place++)
+		assert_true(
+			pattern_is(slot.area + place * BUFFER_SIZE, place * 1000, BUFFER_SIZE, 1));
+	slot_fini(&slot);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -579,6 +751,10 @@ int main(void)
 		ON_EACH_KIND(a_direct_read_ends_at_an_unaligned_end_of_file),
 		ON_EACH_KIND(a_resumed_direct_read_that_is_refused_is_an_end),
 		ON_EACH_KIND(a_direct_write_takes_a_buffer_as_it_is),
+		cmocka_unit_test(a_slot_is_read_into_and_written_from),
+		cmocka_unit_test(short_transfers_of_a_slot_are_resumed),
+		cmocka_unit_test(errors_of_a_slot_are_told),
+		cmocka_unit_test(a_buffer_of_an_area_is_where_it_was_moved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

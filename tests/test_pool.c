@@ -86,12 +86,20 @@ static void sizes_are_rounded_up_to_pages_and_memory_is_page_aligned(void **stat
 
 static void senseless_options_are_refused(void **state)
 {
+	static char area;
 	static const struct pool_options options[] = {
 		{ .buffer_size = 4096, .count = 0 },
 		{ .buffer_size = 0, .count = 1 },
 		{ .buffer_size = 4096, .count = 1, .min_count = 2 },
 		{ .buffer_size = (size_t)1 << 31, .count = 1 },
 		{ .buffer_size = 4096, .headroom = SIZE_MAX, .count = 1 },
+		{ .buffer_size = 8192, .count = 1, .area = &area, .area_size = 4096 },
+		{ .buffer_size = 4096, .count = 2, .area = &area, .area_size = 8192 },
+		{ .buffer_size = 4096,
+		  .headroom = 1,
+		  .count = 1,
+		  .area = &area,
+		  .area_size = 8192 },
 	};
 	struct pool *pool;
 

@@ -407,6 +407,7 @@ static void a_personality_is_refused_on_a_plain_ring(void **state)
 
 	assert_int_equal(ring_register_personality(ring), -EOPNOTSUPP);
 	assert_int_equal(ring_register_buffer(ring, ring, 1), -EOPNOTSUPP);
+	assert_int_equal(ring_register_table(ring, ring, 1, 1), -EOPNOTSUPP);
 	ring_unregister_buffer(ring);
 	ring_free(ring);
 }
