@@ -46,15 +46,18 @@ static struct totals sum_workers(struct fs *fs)
 	totals.enters = fs->enters_of_gone;
 	totals.workers = fs->worker_count;
 	for (struct worker *worker = fs->workers; worker; worker = worker->next) {
-		struct pool_counts counts = pool_counts(worker->pool);
+		struct pool_counts counts;
 
+		totals.enters += ring_enters(worker->ring);
+		if (!worker->pool) /* just now replaced */
+			continue;
+		counts = pool_counts(worker->pool);
 		totals.buffers.home += counts.home;
 		totals.buffers.lent += counts.lent;
 		totals.buffers.kernel += counts.kernel;
 		*(pool_is_registered(worker->pool)
 			  ? &totals.bytes_registered
 			  : &totals.bytes_unregistered) += pool_bytes(worker->pool);
-		totals.enters += ring_enters(worker->ring);
 	}
 	pthread_mutex_unlock(&fs->lock);
 	return totals;
@@ -73,10 +76,11 @@ static void print_value(FILE *out, const char *name, const char *type, const cha
 }
 
 static void print_by_path(FILE *out, const char *name, const char *help,
-			  const _Atomic uint64_t *counters, enum stats_path paths)
+			  const _Atomic uint64_t *counters, enum stats_path first,
+			  enum stats_path end)
 {
 	print_metric(out, name, "counter", help);
-	for (enum stats_path path = 0; path < paths; path++)
+	for (enum stats_path path = first; path < end; path++)
 		fprintf(out, "%s{path=\"%s\"} %llu\n", name, stats_path_name(path),
 			(unsigned long long)stats_read(&counters[path]));
 }
@@ -100,11 +104,11 @@ static void print_stats(struct fs *fs, FILE *out)
 	uint64_t handles = handle_count(fs->handles);
 
 	print_by_path(out, "zcfs_read_bytes_total", "Bytes served to READ.", fs->stats.read_bytes,
-		      STATS_TRANSFERS);
+		      0, STATS_TRANSFERS);
 	print_by_path(out, "zcfs_write_bytes_total", "Bytes taken from WRITE.",
-		      fs->stats.write_bytes, STATS_TRANSFERS);
+		      fs->stats.write_bytes, 0, STATS_TRANSFERS);
 	print_by_path(out, "zcfs_copy_bytes_total", "Bytes of copy_file_range.",
-		      fs->stats.copy_bytes, STATS_PATHS);
+		      fs->stats.copy_bytes, STATS_COPIES, STATS_PATHS);
 	print_value(out, "zcfs_copy_requests_total", "counter", "Requests of copy_file_range.",
 		    stats_read(&fs->stats.copy_requests));
 	print_requests(fs, out);

@@ -5,6 +5,9 @@
  *     READ    READ_FIXED fills the request's own payload buffer, and the reply is sent from it
  *     WRITE   the data arrived in the request's payload buffer; WRITE_FIXED consumes it
  *
+ * With zero copy (request->slot) the data does not come here: READ_FIXED and WRITE_FIXED move it
+ * between the file and the pages that the request is about, and the payload has no part in it.
+ *
  * The handlers submit to the worker's ring and return; the completions reply. A reference to the
  * handle lives from the submit to the completion: a RELEASE that comes meanwhile closes nothing
  * under the kernel.
@@ -28,6 +31,8 @@
 #ifndef RWF_NOAPPEND
 #define RWF_NOAPPEND 0x00000020 /* Linux 6.9 */
 #endif
+
+#define DIRECT_ALIGNMENT 512 /* the least that a device has */
 
 /*
  * The flags of the moment, so that fcntl(F_SETFL) counts; the offset is then the backing file's
@@ -69,7 +74,48 @@ static bool moved(struct request *request, ssize_t result,
 		request_reply_error(request, (int)result);
 		return false;
 	}
-	stats_add(&counters[request->io.fixed ? STATS_FIXED : STATS_PLAIN], (uint64_t)result);
+	stats_add(&counters[request->slot	? STATS_ZEROCOPY
+			    : request->io.fixed ? STATS_FIXED
+						: STATS_PLAIN],
+		  (uint64_t)result);
+	return true;
+}
+
+/* What may be read and written around the page cache is a multiple of that, as far as the file says
+ * (STATX_DIOALIGN, Linux 6.1). */
+static uint64_t direct_alignment(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+	    (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align)
+		return stx.stx_dio_offset_align;
+#endif
+	return DIRECT_ALIGNMENT;
+}
+
+/*
+ * With zero copy O_DIRECT meets the caller's own memory, which may lie where the device cannot
+ * reach it; a payload never does. The page cache takes it then. Where the offset or the length is
+ * to blame the error is the caller's, as natively. Returns whether the transfer is on its way
+ * again.
+ */
+static bool go_by_page_cache(struct request *request, ssize_t result,
+			     void (*submit)(struct pool_io *io))
+{
+	struct pool_io *io = &request->io;
+	int fd;
+
+	if (!request->slot || result != -EINVAL || io->fd != request->handle->fd)
+		return false;
+	if ((io->offset | io->length) % direct_alignment(io->fd))
+		return false;
+	fd = handle_buffered_fd(request->handle);
+	if (fd == io->fd)
+		return false;
+	io->fd = fd;
+	submit(io);
 	return true;
 }
 
@@ -77,6 +123,8 @@ static void read_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
 
+	if (go_by_page_cache(request, result, pool_read_slot))
+		return;
 	if (moved(request, result, request->fs->stats.read_bytes))
 		request_reply_payload(request, (size_t)result);
 }
@@ -91,6 +139,22 @@ static int fd_for(struct handle *handle, uint32_t flags)
 	return flags & O_DIRECT ? handle->fd : handle_buffered_fd(handle);
 }
 
+/* Where the data of a READ or WRITE is moved from or to: offset bytes into the payload, or the
+ * slot. Returns whether it is the slot. */
+static bool set_place(struct request *request, size_t offset)
+{
+	struct pool_io *io = &request->io;
+
+	if (request->slot) {
+		io->ring = request->worker->ring;
+		io->slot = request->slot;
+	} else {
+		io->buffer = request->buffer;
+		io->buffer_offset = offset;
+	}
+	return request->slot;
+}
+
 void op_read(struct request *request)
 {
 	const struct fuse_read_in *in = request->argument;
@@ -103,12 +167,14 @@ void op_read(struct request *request)
 	}
 	request->io = (struct pool_io){
 		.done = read_done,
-		.buffer = request->buffer,
 		.fd = fd_for(request->handle, in->flags),
 		.offset = in->offset,
 		.length = in->size < room ? in->size : room,
 	};
-	pool_read_fixed(&request->io);
+	if (set_place(request, 0))
+		pool_read_slot(&request->io);
+	else
+		pool_read_fixed(&request->io);
 }
 
 /*
@@ -127,6 +193,8 @@ static void write_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
 
+	if (go_by_page_cache(request, result, pool_write_slot))
+		return;
 	if (request->scratch & FUSE_WRITE_CACHE)
 		result = result_of_write_back(io, result);
 	if (!moved(request, result, request->fs->stats.write_bytes))
@@ -175,7 +243,10 @@ static void submit_write(struct request *request, bool kill_suid)
 		request->io.personality = worker->personality_no_fsetid;
 	if (drop)
 		cred_drop_fsetid(&worker->cred);
-	pool_write_fixed(&request->io);
+	if (request->slot)
+		pool_write_slot(&request->io);
+	else
+		pool_write_fixed(&request->io);
 	if (drop)
 		cred_raise_fsetid(&worker->cred);
 }
@@ -199,9 +270,6 @@ void op_write(struct request *request)
 	request->scratch = in->write_flags;
 	request->io = (struct pool_io){
 		.done = write_done,
-		.buffer = request->buffer,
-		.buffer_offset = (size_t)((const char *)request->value -
-					  (const char *)request_payload(request)),
 		/*
 		 * The page cache writes back through whatever open file it finds, whole pages and a
 		 * last partial one, at offsets it knows: neither O_DIRECT nor O_APPEND of that file
@@ -212,7 +280,9 @@ void op_write(struct request *request)
 		.length = in->size,
 		.rw_flags = write_flags(handle, in),
 	};
-	request->buffer = NULL; /* the write consumes it */
+	if (!set_place(request, (size_t)((const char *)request->value -
+					 (const char *)request_payload(request))))
+		request->buffer = NULL; /* the write consumes it */
 	submit_write(request, in->write_flags & FUSE_WRITE_KILL_SUIDGID);
 }
 

@@ -20,6 +20,7 @@
 #include "names.h"
 #include "ops.h"
 #include "request.h"
+#include "transport_uring.h"
 #include "worker.h"
 
 /* How often CREATE looks again when the name comes and goes under it in the backing directory. */
@@ -101,6 +102,8 @@ static uint32_t reply_flags(struct fs *fs, struct inode *inode, int fd, int flag
 {
 	uint32_t reply = needs_no_flush(fs, fd, flags) ? FOPEN_NOFLUSH : 0;
 
+	if (transport_uring_has_zerocopy(fs->uring))
+		reply |= FOPEN_IO_URING_ZERO_COPY;
 	switch (fs->options.cache) {
 	case CACHE_NEVER:
 		return reply | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;

@@ -5,14 +5,15 @@
 /*
  * <linux/fuse.h>, and the few definitions of later protocol versions that zcfs uses and older
  * headers lack. What the running kernel understands is settled by INIT, never by the headers that
- * happened to be installed. Source: Linux 6.18, include/uapi/linux/fuse.h (protocol 7.45).
+ * happened to be installed. Source: Linux 6.18 and 7.3, include/uapi/linux/fuse.h (protocol 7.45
+ * and 7.46).
  */
 
 #include <linux/fuse.h>
 #include <stdint.h>
 
 /* The newest protocol that zcfs speaks. */
-#define FUSE_PROTOCOL_MINOR 45
+#define FUSE_PROTOCOL_MINOR 46
 
 #if FUSE_KERNEL_MINOR_VERSION < 39
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
@@ -160,5 +161,46 @@ struct fuse_notify_prune_out {
 	uint64_t spare;
 };
 #endif
+
+#if FUSE_KERNEL_MINOR_VERSION < 46
+#define FUSE_HAS_IO_URING_BUFPOOL (1ULL << 43)
+#define FOPEN_IO_URING_ZERO_COPY  (1 << 8)
+#define FUSE_URING_ENT_ZERO_COPY  (1 << 0) /* fuse_uring_ent_in_out.flags */
+#define FUSE_URING_ZERO_COPY	  (1 << 0) /* flags of URING_CMD_ADD_QUEUE */
+
+/* Where in the pool of the queue the payload lies; padding before 7.46. */
+static inline uint32_t fuse_uring_offset(const struct fuse_uring_ent_in_out *entry)
+{
+	return entry->padding;
+}
+#else
+static inline uint32_t fuse_uring_offset(const struct fuse_uring_ent_in_out *entry)
+{
+	return entry->offset;
+}
+#endif
+
+/* Beside those of enum fuse_uring_cmd, since 7.46. */
+enum {
+	URING_CMD_ADD_QUEUE = 3,
+	URING_CMD_ADD_BUFPOOL = 4,
+};
+
+/* struct fuse_uring_cmd_req as of 7.46: in older headers it ends with qid, and older kernels read
+ * no further. */
+struct uring_request_command {
+	uint64_t flags;
+	uint64_t commit_id;
+	uint16_t qid;
+	uint8_t padding[6];
+	union {
+		struct {
+			uint64_t address;
+			uint32_t size;
+			uint32_t reserved;
+		} pool; /* of URING_CMD_ADD_BUFPOOL */
+		uint16_t slot; /* of FUSE_IO_URING_CMD_REGISTER in a queue with zero copy */
+	};
+};
 
 #endif

@@ -12,6 +12,7 @@
 #include "ops.h"
 #include "passthrough.h"
 #include "transport_uring.h"
+#include "zerocopy.h"
 
 /* COPY_FILE_RANGE and MAX_PAGES came with 7.28; 7.31 (Linux 5.4) is the oldest that anybody still
  * runs. */
@@ -75,6 +76,8 @@ static const struct init_flag flags[] = {
 	{ FUSE_PASSTHROUGH, "passthrough", passthrough_is_wanted,
 	  "passthrough=ro|rw: the kernel reads and writes backing files by itself" },
 	{ FUSE_OVER_IO_URING, "over_io_uring", wants_uring, "requests come on queues of io_uring" },
+	{ FUSE_HAS_IO_URING_BUFPOOL, "io_uring_bufpool", zerocopy_is_wanted,
+	  "pools for queues with zero copy" },
 };
 
 #define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))

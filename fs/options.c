@@ -208,6 +208,10 @@ static const char *const transport_modes[] = {
 	[TRANSPORT_AUTO] = "auto", [TRANSPORT_URING] = "uring", [TRANSPORT_DEV] = "dev", NULL
 };
 
+static const char *const zerocopy_options[] = {
+	[ZEROCOPY_AUTO] = "auto", [ZEROCOPY_OFF] = "off", NULL
+};
+
 static const char *const passthrough_options[] = { [PASSTHROUGH_OPTION_OFF] = "off",
 						   [PASSTHROUGH_OPTION_RO] = "ro",
 						   [PASSTHROUGH_OPTION_RW] = "rw",
@@ -221,6 +225,7 @@ static const char *const passthrough_options[] = { [PASSTHROUGH_OPTION_OFF] = "o
 static const struct option own[] = {
 	{ "io", set_choice, FIELD(io), "auto, fixed or plain", io_modes },
 	{ "transport", set_choice, FIELD(transport), "auto, uring or dev", transport_modes },
+	{ "zerocopy", set_choice, FIELD(zerocopy), "auto or off", zerocopy_options },
 	{ "passthrough", set_choice, FIELD(passthrough), "off, ro or rw", passthrough_options },
 	{ "buffer_size", set_buffer_bytes, FIELD(max_write),
 	  "a power of two from 4K (or a page) to 1M", NULL, 4 * KIB, MIB },
@@ -524,6 +529,8 @@ static const char help_text[] =
 	"                              never: pread and pwrite (auto)\n"
 	"    --transport=auto|uring|dev   requests over io_uring where the kernel has it, or by\n"
 	"                              /dev/fuse alone (auto)\n"
+	"    --zerocopy=auto|off       over io_uring, data does not come to zcfs where the kernel\n"
+	"                              can do so: root, Linux 7.3 (auto)\n"
 	"    --passthrough=off|ro|rw   let the kernel read, or read and write, backing files by\n"
 	"                              itself: root, Linux 6.9 (off)\n"
 	"    --buffer_size=SIZE        bytes of a request at most: a power of two, 4K to 1M (1M)\n"

@@ -44,6 +44,11 @@ enum transport_mode {
 	TRANSPORT_DEV, /* /dev/fuse alone */
 };
 
+enum zerocopy_option {
+	ZEROCOPY_AUTO, /* over io_uring, where the kernel has it and we may */
+	ZEROCOPY_OFF,
+};
+
 enum passthrough_option {
 	PASSTHROUGH_OPTION_OFF, /* data goes through the pool */
 	PASSTHROUGH_OPTION_RO, /* the kernel reads what is open for reading by itself */
@@ -66,6 +71,7 @@ struct options {
 	enum cache_mode cache;
 	enum lock_mode locks;
 	enum transport_mode transport;
+	enum zerocopy_option zerocopy;
 	enum passthrough_option passthrough;
 	bool writeback;
 	double attr_timeout; /* seconds */

@@ -90,6 +90,8 @@ struct request {
 	size_t value_size;
 
 	struct pool_buffer *buffer; /* its payload, LENT; NULL when given away or detached */
+	unsigned slot; /* of the worker's ring, with the pages that the data of this READ or WRITE
+			  goes to or comes from; 0: it travels in the payload */
 
 	/* For a handler that answers later. */
 	struct pool_io io;

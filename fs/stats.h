@@ -12,7 +12,10 @@
 
 /* How a byte of READ, WRITE or COPY_FILE_RANGE travelled. */
 enum stats_path {
-	STATS_FIXED, /* READ_FIXED or WRITE_FIXED, in a registered buffer */
+	STATS_ZEROCOPY, /* READ_FIXED or WRITE_FIXED, in the pages that the request is about; never
+			   of copies */
+	STATS_COPIES, /* what copies have begins here */
+	STATS_FIXED = STATS_COPIES, /* READ_FIXED or WRITE_FIXED, in a registered buffer */
 	STATS_PLAIN, /* anything else through a pool buffer */
 	STATS_TRANSFERS, /* what READ and WRITE have ends here; the rest is of copies only */
 	STATS_CLONE = STATS_TRANSFERS, /* blocks that both files share now */
@@ -36,8 +39,9 @@ struct stats {
 static inline const char *stats_path_name(enum stats_path path)
 {
 	static const char *const names[STATS_PATHS] = {
-		[STATS_FIXED] = "fixed",   [STATS_PLAIN] = "plain",   [STATS_CLONE] = "clone",
-		[STATS_DIRECT] = "direct", [STATS_KERNEL] = "kernel", [STATS_HOLE] = "hole",
+		[STATS_ZEROCOPY] = "zerocopy", [STATS_FIXED] = "fixed",	  [STATS_PLAIN] = "plain",
+		[STATS_CLONE] = "clone",       [STATS_DIRECT] = "direct", [STATS_KERNEL] = "kernel",
+		[STATS_HOLE] = "hole",
 	};
 
 	return names[path];

@@ -19,6 +19,9 @@
  * A request that was detached (copies, waits for locks) is answered by another thread; its worker
  * sleeps until then, and commits.
  *
+ * With zero copy (zerocopy.h) the payload is where in the queue's pool the kernel says, and the
+ * data of READ and WRITE is not in it.
+ *
  * The start. A kernel that was told FUSE_OVER_IO_URING holds back all requests until each queue has
  * an entry, or until a registration failed (Linux 6.18 fs/fuse/dev.c, fuse_block_alloc()). So the
  * workers are made before INIT is answered, and when they have not registered within a second the
@@ -51,6 +54,7 @@
 #include "protocol.h"
 #include "request.h"
 #include "worker.h"
+#include "zerocopy.h"
 
 #define START_TIMEOUT_MS 1000
 
@@ -66,7 +70,8 @@
 #define FEATURE		  "FUSE over io_uring"
 #define PARAMETER_FILE	  "/sys/module/fuse/parameters/enable_uring"
 
-enum state { PREPARING, REGISTERING, ENDING };
+/* ARRANGING: INIT is answered, the supervisor makes queues with zero copy. */
+enum state { PREPARING, ARRANGING, REGISTERING, ENDING };
 
 struct uring_queue {
 	unsigned id; /* the CPU */
@@ -76,6 +81,7 @@ struct uring_queue {
 	atomic_uint served; /* requests, to see that it moves */
 	unsigned served_before; /* the supervisor's, as is what follows */
 	unsigned stuck; /* looks in a row at which nothing had moved */
+	struct zerocopy_pool pool; /* settled before REGISTERING */
 };
 
 struct uring_worker {
@@ -108,6 +114,7 @@ struct transport_uring {
 	struct uring_plan plan;
 	atomic_bool stopping;
 	atomic_bool up; /* every queue has its entries */
+	atomic_bool zerocopy; /* of some queue */
 	atomic_bool watching; /* the supervisor looks at the queues */
 	pthread_t supervisor;
 
@@ -142,12 +149,19 @@ static void command_done(struct ring_op *op, int result)
 	worker->received = true;
 }
 
+static bool has_zerocopy(const struct uring_queue *queue)
+{
+	return queue->pool.area;
+}
+
 static void submit_command(struct uring_worker *worker, enum fuse_uring_cmd operation,
 			   const struct iovec *entry)
 {
-	const struct fuse_uring_cmd_req data = {
+	const bool zerocopy = has_zerocopy(worker->queue);
+	const struct uring_request_command data = {
 		.commit_id = worker->headers.ring_ent_in_out.commit_id,
 		.qid = (uint16_t)worker->queue->id,
+		.slot = zerocopy && operation == FUSE_IO_URING_CMD_REGISTER ? ZEROCOPY_SLOT : 0,
 	};
 	const struct ring_command command = {
 		.fd = worker->transport->device_fd,
@@ -156,6 +170,7 @@ static void submit_command(struct uring_worker *worker, enum fuse_uring_cmd oper
 		.size = sizeof(data),
 		.address = entry,
 		.length = entry ? 2 : 0,
+		.fixed = zerocopy,
 	};
 
 	worker->received = false;
@@ -247,10 +262,32 @@ static void await_answer(struct uring_worker *worker)
 	commit(worker, worker->reply_size, false);
 }
 
+/*
+ * Moves the payload to where the kernel has put it, and notes where the data is. A READ with zero
+ * copy has no payload, the kernel then says 0, and that buffer may be another's: it is not touched.
+ * Returns false when there cannot be a payload.
+ */
+static bool find_payload(struct uring_worker *worker)
+{
+	const struct fuse_uring_ent_in_out *entry = &worker->headers.ring_ent_in_out;
+	const struct zerocopy_pool *pool = &worker->queue->pool;
+	struct request *request = &worker->request;
+
+	if (!has_zerocopy(worker->queue))
+		return true;
+	if (fuse_uring_offset(entry) > pool->size - pool->buffer_size)
+		return false;
+	pool_buffer_move(request->buffer, fuse_uring_offset(entry));
+	if (entry->flags & FUSE_URING_ENT_ZERO_COPY)
+		request->slot = ZEROCOPY_SLOT;
+	return true;
+}
+
 static void dispatch(struct uring_worker *worker)
 {
 	struct request *request = &worker->request;
 	const struct fuse_in_header *in = (const void *)worker->headers.in_out;
+	bool found = find_payload(worker);
 	size_t rest = worker->headers.ring_ent_in_out.payload_sz;
 	struct protocol_parts parts = {
 		.header = in,
@@ -259,7 +296,7 @@ static void dispatch(struct uring_worker *worker)
 		.rest_size = rest,
 	};
 
-	if (rest > request_payload_size(request) || in->len < sizeof(*in) + rest ||
+	if (!found || rest > request_payload_size(request) || in->len < sizeof(*in) + rest ||
 	    in->len - sizeof(*in) - rest > sizeof(worker->headers.op_in)) {
 		request->in = *in;
 		uring_finish(request);
@@ -276,6 +313,7 @@ static void serve(struct uring_worker *worker)
 	request->fs = worker->transport->fs;
 	request->worker = &worker->worker;
 	request->transport = &uring_ops;
+	request->slot = 0;
 	worker->serving = true;
 	dispatch(worker);
 	while (worker->serving) {
@@ -337,11 +375,12 @@ static void nap_ms(unsigned ms)
  */
 static int register_entry(struct uring_worker *worker)
 {
+	const bool zerocopy = has_zerocopy(worker->queue);
 	struct pool_buffer *buffer = pool_lend(worker->worker.pool);
 	const struct iovec entry[2] = {
 		{ .iov_base = &worker->headers, .iov_len = sizeof(worker->headers) },
-		{ .iov_base = pool_buffer_data(buffer),
-		  .iov_len = pool_buffer_size(worker->worker.pool) },
+		{ .iov_base = zerocopy ? NULL : pool_buffer_data(buffer),
+		  .iov_len = zerocopy ? 0 : pool_buffer_size(worker->worker.pool) },
 	};
 	int err;
 
@@ -377,11 +416,14 @@ static int serve_all(struct uring_worker *worker)
 {
 	struct transport_uring *transport = worker->transport;
 	int ret = 0;
-	int err;
+	int err = 0;
 
+	if (has_zerocopy(worker->queue))
+		err = zerocopy_join(&worker->queue->pool, &worker->worker);
 	worker->wake.done = on_wake;
 	ring_submit_poll(worker->worker.ring, &worker->wake, transport->stop_fd, POLLIN);
-	err = register_entry(worker);
+	if (!err)
+		err = register_entry(worker);
 	pthread_mutex_lock(&transport->lock);
 	if (err && !transport->start_error)
 		transport->start_error = err;
@@ -430,7 +472,7 @@ static bool await_init(struct transport_uring *transport)
 	pthread_mutex_lock(&transport->lock);
 	transport->ready++;
 	pthread_cond_broadcast(&transport->changed);
-	while (transport->state == PREPARING)
+	while (transport->state < REGISTERING)
 		pthread_cond_wait(&transport->changed, &transport->lock);
 	go = transport->state == REGISTERING;
 	pthread_mutex_unlock(&transport->lock);
@@ -556,6 +598,67 @@ static void give_up_queues(struct transport_uring *transport)
 	ring_free(ring);
 }
 
+static void arrange_queues(struct transport_uring *transport, struct ring *ring)
+{
+	const struct uring_plan *plan = &transport->plan;
+	const unsigned buffers = zerocopy_buffers(plan->queues, plan->workers, plan->payload);
+	int err = 0;
+
+	if (!buffers) {
+		fs_downgrade(transport->fs, "zero copy",
+			     "%u queues with buffers of %zu KiB are too much memory; a smaller "
+			     "buffer_size may do",
+			     plan->queues, plan->payload >> 10);
+		return;
+	}
+	for (unsigned i = 0; i < plan->queues && !err; i++) {
+		struct uring_queue *queue = &transport->queue[i];
+
+		for (int tries = 0; tries < START_TIMEOUT_MS; tries++) {
+			err = zerocopy_open(&queue->pool, ring, transport->device_fd, queue->id,
+					    buffers, plan->payload);
+			if (err != -EAGAIN || atomic_load(&transport->stopping))
+				break;
+			nap_ms(1);
+		}
+		if (!err)
+			atomic_store(&transport->zerocopy, true);
+	}
+	if (err && !is_end_of_connection(err))
+		fs_downgrade(transport->fs, "zero copy", "the kernel refuses a queue: %s%s",
+			     strerror(-err), err == -EPERM ? " (CAP_SYS_ADMIN is needed)" : "");
+}
+
+/* Queues that do not become ones with zero copy work without. */
+static void arrange(struct transport_uring *transport)
+{
+	struct ring *ring;
+
+	if (!ring_new(&(struct ring_options){ .entries = 1, .commands = true }, &ring)) {
+		if (!ring_is_plain(ring))
+			arrange_queues(transport, ring);
+		ring_free(ring);
+	}
+	pthread_mutex_lock(&transport->lock);
+	if (transport->state == ARRANGING)
+		transport->state = REGISTERING;
+	pthread_cond_broadcast(&transport->changed);
+	pthread_mutex_unlock(&transport->lock);
+}
+
+/* Waits until INIT is answered. Returns whether there are queues to be arranged. */
+static bool await_connect(struct transport_uring *transport)
+{
+	bool arranging;
+
+	pthread_mutex_lock(&transport->lock);
+	while (transport->state == PREPARING)
+		pthread_cond_wait(&transport->changed, &transport->lock);
+	arranging = transport->state == ARRANGING;
+	pthread_mutex_unlock(&transport->lock);
+	return arranging;
+}
+
 /* Returns whether the queues came up. */
 static bool supervise_start(struct transport_uring *transport)
 {
@@ -564,9 +667,9 @@ static bool supervise_start(struct transport_uring *transport)
 	bool up;
 	int err;
 
+	if (await_connect(transport))
+		arrange(transport);
 	pthread_mutex_lock(&transport->lock);
-	while (transport->state == PREPARING)
-		pthread_cond_wait(&transport->changed, &transport->lock);
 	until = in_ms(START_TIMEOUT_MS);
 	err = 0;
 	while (transport->state == REGISTERING && transport->registered < wanted &&
@@ -602,7 +705,7 @@ static bool is_stuck(struct uring_queue *queue)
 /* A worker whose buffer is not registered is a last resort: its reads and writes are plain ones. */
 static bool may_add(const struct transport_uring *transport, const struct uring_queue *queue)
 {
-	if (queue->workers == URING_WORKERS_MAX)
+	if (queue->workers == (has_zerocopy(queue) ? queue->pool.buffers : URING_WORKERS_MAX))
 		return false;
 	return transport->started < transport->plan.workers_registered ||
 	       queue->stuck >= LOOKS_LAST_RESORT;
@@ -812,6 +915,8 @@ static void join_workers(struct transport_uring *transport)
 static void destroy(struct transport_uring *transport)
 {
 	join_workers(transport);
+	for (unsigned i = 0; i < transport->plan.queues; i++)
+		zerocopy_close(&transport->queue[i].pool);
 	close(transport->stop_fd);
 	pthread_cond_destroy(&transport->changed);
 	pthread_mutex_destroy(&transport->lock);
@@ -850,13 +955,20 @@ struct transport_uring *transport_uring_new(struct fs *fs, int device_fd)
 	return NULL;
 }
 
+static bool wants_zerocopy(const struct transport_uring *transport)
+{
+	return transport->fs->connection.taken & FUSE_HAS_IO_URING_BUFPOOL;
+}
+
 void transport_uring_connect(struct transport_uring *transport, bool taken)
 {
 	if (!taken)
 		fs_downgrade(transport->fs, FEATURE, "the kernel does not offer it for this mount");
 	pthread_mutex_lock(&transport->lock);
 	if (transport->state == PREPARING)
-		transport->state = taken ? REGISTERING : ENDING;
+		transport->state = !taken		       ? ENDING
+				   : wants_zerocopy(transport) ? ARRANGING
+							       : REGISTERING;
 	pthread_cond_broadcast(&transport->changed);
 	pthread_mutex_unlock(&transport->lock);
 }
@@ -913,6 +1025,23 @@ bool transport_uring_is_up(struct transport_uring *transport)
 	return transport && atomic_load(&transport->up);
 }
 
+bool transport_uring_has_zerocopy(struct transport_uring *transport)
+{
+	return transport && atomic_load(&transport->zerocopy);
+}
+
+static void print_zerocopy(const struct transport_uring *transport, FILE *out)
+{
+	unsigned queues = 0;
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < transport->plan.queues; i++) {
+		queues += has_zerocopy(&transport->queue[i]);
+		bytes += transport->queue[i].pool.size;
+	}
+	fprintf(out, "zero copy          %u queues, pools of %zu KiB\n", queues, bytes >> 10);
+}
+
 void transport_uring_print(struct transport_uring *transport, FILE *out)
 {
 	unsigned workers = 0;
@@ -925,4 +1054,6 @@ void transport_uring_print(struct transport_uring *transport, FILE *out)
 	pthread_mutex_unlock(&transport->lock);
 	fprintf(out, "queues             %u, %u workers, %u entries of %zu KiB\n",
 		transport->plan.queues, workers, registered, transport->plan.payload >> 10);
+	if (transport_uring_has_zerocopy(transport))
+		print_zerocopy(transport, out);
 }

@@ -60,6 +60,9 @@ void transport_uring_free(struct transport_uring *transport);
 /* Whether the kernel uses the queues. NULL is allowed. */
 bool transport_uring_is_up(struct transport_uring *transport);
 
+/* Whether OPEN may ask for zero copy. NULL is allowed. */
+bool transport_uring_has_zerocopy(struct transport_uring *transport);
+
 /* For the status: the line after "transport". */
 void transport_uring_print(struct transport_uring *transport, FILE *out);
 

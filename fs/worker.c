@@ -120,6 +120,27 @@ int worker_init_commands(struct worker *worker, struct fs *fs,
 	return init(worker, fs, &ring_options, pool_options);
 }
 
+static void set_pool(struct worker *worker, struct pool *pool)
+{
+	pthread_mutex_lock(&worker->fs->lock);
+	worker->pool = pool;
+	pthread_mutex_unlock(&worker->fs->lock);
+}
+
+int worker_replace_pool(struct worker *worker, const struct pool_options *pool_options)
+{
+	struct pool *pool = worker->pool;
+	int err;
+
+	set_pool(worker, NULL);
+	pool_close(pool);
+	pool_free(pool);
+	err = pool_new(worker->ring, pool_options, &pool);
+	if (!err)
+		set_pool(worker, pool);
+	return err;
+}
+
 /*
  * UNTESTED: io_uring_enter(2) does not fail for good on a healthy ring. If it does, the kernel may
  * still read or write our buffers, and no request on this ring can be answered truthfully: only the

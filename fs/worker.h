@@ -20,7 +20,7 @@ struct fs;
 struct worker {
 	struct fs *fs;
 	struct ring *ring;
-	struct pool *pool;
+	struct pool *pool; /* others look at it under fs->lock; NULL while it is replaced */
 	struct cred cred;
 	int personality_no_fsetid; /* for writes that must clear set-uid bits; 0 where there is none
 				    */
@@ -34,6 +34,10 @@ struct worker {
 int worker_init(struct worker *worker, struct fs *fs, const struct pool_options *pool_options);
 int worker_init_commands(struct worker *worker, struct fs *fs,
 			 const struct pool_options *pool_options);
+
+/* Another pool on the same ring, whose registration goes with the old one; the old pool's buffers
+ * must have been returned. Returns 0 or -errno, and then there is none. */
+int worker_replace_pool(struct worker *worker, const struct pool_options *pool_options);
 
 /* Runs the ring once, blocking until something completes. Does not come back when io_uring_enter(2)
  * fails for good. */

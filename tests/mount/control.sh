@@ -72,9 +72,9 @@ test_counters_count() {
 	mkdir "$MNT/d"
 	same "$(counter 'zcfs_requests_total{op="mkdir"}')" $((before + 1))
 	random_file "$WORK/data" 1000000
-	before=$(travelled write fixed)
+	before=$(travelled_fixed write)
 	dd if="$WORK/data" of="$MNT/f" bs=64K status=none
-	same "$(travelled write fixed)" $((before + 1000000))
+	same "$(travelled_fixed write)" $((before + 1000000))
 	before=$(travelled copy fixed)
 	copy_range -i 10 -n 500000 "$MNT/f" "$MNT/g"
 	same "$(travelled copy fixed)" $((before + 500000))

@@ -172,7 +172,7 @@ test_cp_of_a_large_file_goes_through_registered_buffers() {
 	at_least "$(travelled copy fixed)" $((mib << 20)) 'bytes copied by READ_FIXED and WRITE_FIXED'
 	same "$(travelled copy plain)" 0
 	at_least "$(counter zcfs_copy_requests_total)" 1 'requests'
-	at_most "$(travelled write fixed)" 1000000 'bytes written'
+	at_most "$(travelled_fixed write)" 1000000 'bytes written'
 }
 
 # filesystems: ext4

@@ -72,8 +72,8 @@ test_fio_verifies_and_every_byte_is_fixed() {
 	run_fio write
 	run_fio verify
 	native && return
-	at_least "$(travelled write fixed)" "$(fio_bytes)" 'bytes written by WRITE_FIXED'
-	at_least "$(travelled read fixed)" "$(fio_bytes)" 'bytes read by READ_FIXED'
+	at_least "$(travelled_fixed write)" "$(fio_bytes)" 'bytes written by WRITE_FIXED'
+	at_least "$(travelled_fixed read)" "$(fio_bytes)" 'bytes read by READ_FIXED'
 	same "$(travelled read plain) $(travelled write plain)" '0 0'
 }
 
@@ -100,7 +100,7 @@ test_fio_verifies_with_writeback() {
 	run_fio write --end_fsync=1
 	run_fio verify
 	native && return
-	at_least "$(travelled write fixed)" "$(fio_bytes)" 'bytes written by WRITE_FIXED'
+	at_least "$(travelled_fixed write)" "$(fio_bytes)" 'bytes written by WRITE_FIXED'
 	same "$(travelled read plain) $(travelled write plain)" '0 0'
 }
 

@@ -201,6 +201,11 @@ travelled() {
 	counter "zcfs_${1}_bytes_total{path=\"$2\"}"
 }
 
+# travelled_fixed read|write: bytes, by READ_FIXED or WRITE_FIXED with or without zero copy
+travelled_fixed() {
+	echo $(($(travelled "$1" fixed) + $(travelled "$1" zerocopy)))
+}
+
 status_says() {
 	grep -Eq -- "$1" "$MNT/.zcfs/status" ||
 		fail "the status should say '$1', says: $(<"$MNT/.zcfs/status")"

@@ -32,8 +32,8 @@ no_ids_are_left() {
 }
 
 no_data_came() {
-	same "$(travelled read fixed) $(travelled read plain)" '0 0'
-	same "$(travelled write fixed) $(travelled write plain)" '0 0'
+	same "$(travelled_fixed read) $(travelled read plain)" '0 0'
+	same "$(travelled_fixed write) $(travelled write plain)" '0 0'
 }
 
 test_no_byte_of_reads_and_writes_comes_to_zcfs() {
@@ -60,10 +60,10 @@ test_ro_leaves_writes_to_the_pool() {
 	mount_passthrough ro
 	random_file "$WORK/data" 3000001
 	cat "$WORK/data" >"$MNT/f"
-	same "$(travelled write fixed)" 3000001
+	same "$(travelled_fixed write)" 3000001
 	wait_until 30 are_open 0 || fail 'the writer is not released'
 	cmp "$WORK/data" "$MNT/f"
-	same "$(travelled read fixed)" 0
+	same "$(travelled_fixed read)" 0
 	same "$(opens writer)" 1
 	no_ids_are_left
 }
@@ -82,7 +82,7 @@ test_ro_serves_a_writer_beside_a_reader_who_sees_it_all() {
 	echo other >&8
 	same "$(cat <&7)" other
 	same "$(<"$BACKING/f")" other
-	same "$(travelled write fixed)" 6
+	same "$(travelled_fixed write)" 6
 	exec 7<&- 8<&-
 	no_ids_are_left
 }
