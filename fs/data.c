@@ -39,11 +39,25 @@
  * end. A page of a file that can only be appended to, dirtied by a shared mapping, must rather fail
  * than be appended: only such a file is open with O_APPEND here.
  */
-static int write_flags(const struct handle *handle, const struct fuse_write_in *in)
+static int append_flags(const struct handle *handle, const struct fuse_write_in *in)
 {
 	if (in->write_flags & FUSE_WRITE_CACHE)
 		return handle->flags & O_APPEND ? RWF_NOAPPEND : 0;
 	return in->flags & O_APPEND ? RWF_APPEND : 0;
+}
+
+/*
+ * RWF_SYNC and RWF_DSYNC of a single call come as flags of its WRITE (Linux 6.18, fs/fuse/file.c,
+ * fuse_write_flags()). Of what went through the page cache the kernel then asks for an FSYNC too
+ * (fuse_cache_write_iter(), generic_write_sync()); where there is none it does not.
+ */
+static int sync_flags(const struct fs *fs, const struct fuse_write_in *in)
+{
+	if (fs->options.cache != CACHE_NEVER || (in->write_flags & FUSE_WRITE_CACHE))
+		return 0;
+	if ((in->flags & O_SYNC) == O_SYNC)
+		return RWF_SYNC;
+	return in->flags & O_DSYNC ? RWF_DSYNC : 0;
 }
 
 static struct request *request_of_io(struct pool_io *io)
@@ -278,7 +292,7 @@ void op_write(struct request *request)
 		.fd = from_cache ? handle_buffered_fd(handle) : fd_for(handle, in->flags),
 		.offset = in->offset,
 		.length = in->size,
-		.rw_flags = write_flags(handle, in),
+		.rw_flags = append_flags(handle, in) | sync_flags(request->fs, in),
 	};
 	if (!set_place(request, (size_t)((const char *)request->value -
 					 (const char *)request_payload(request))))

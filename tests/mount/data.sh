@@ -168,3 +168,38 @@ test_what_was_written_is_there_after_unmounting() {
 	zcfs_unmount
 	cmp "$WORK/data" "$BACKING/f"
 }
+
+# Of the device that the directory lies on.
+sectors_written() {
+	local device
+
+	device=$(stat -c '%Hd:%Ld' "$BACKING")
+	awk '{ print $7 }' "/sys/dev/block/$device/stat"
+}
+
+# write_synced TIMES: the same block each time, so that without a sync it is written once or never.
+write_synced() {
+	local i before
+
+	dd if=/dev/zero of="$MNT/f" bs=4096 count=1 conv=fsync status=none
+	before=$(sectors_written)
+	for ((i = 0; i < $1; i++)); do
+		xfs_io -c 'pwrite -q -V 1 -D 0 4096' "$MNT/f"
+	done
+	at_least "$(($(sectors_written) - before))" $(($1 * 8)) 'sectors written'
+}
+
+# filesystems: ext4 xfs
+# users: root
+# needs: xfs_io
+test_a_single_write_with_RWF_DSYNC_is_on_the_disk_when_it_returns() {
+	local cache
+
+	for cache in auto never; do
+		zcfs_mount -o "cache=$cache"
+		write_synced 20
+		native || zcfs_unmount
+	done
+	zcfs_mount -o writeback
+	write_synced 20
+}
