@@ -278,14 +278,26 @@ void op_access(struct request *request)
 
 /* ---- setting ---- */
 
+/* Whether it is the kernel that wants to have the file as it was before a write that has failed,
+ * see data.c, note_outcome(), and the file is: a truncation would change its times. */
+static bool is_as_before(const struct request *request, struct handle *handle, uint64_t size)
+{
+	struct statx stx;
+
+	return handle && atomic_exchange(&handle->refused, 0) == request->in.pid &&
+	       request->in.pid && !attr_get(handle->fd, &stx) && stx.stx_size == size;
+}
+
 static int set_size(const struct request *request, const struct subject *subject, uint64_t size)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
-	const struct handle *handle = subject->handle;
+	struct handle *handle = subject->handle;
 	int err;
 
 	if (size > INT64_MAX)
 		return -EFBIG;
+	if (is_as_before(request, handle, size))
+		return 0;
 	if (handle && (handle->flags & O_ACCMODE) != O_RDONLY)
 		return ftruncate(handle->fd, (off_t)size) < 0 ? -errno : 0;
 	err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
@@ -374,6 +386,21 @@ static int check_may_clear(const struct request *request, const struct subject *
 	return handle_has_writer(fs->handles, ref.inode) ? 0 : -EPERM;
 }
 
+/*
+ * From root, who keeps set-uid and set-gid bits when writing, it comes when the file had
+ * capabilities, which the kernel has taken off by a REMOVEXATTR (Linux 6.18, fs/inode.c,
+ * file_remove_privs_flags()); nothing is left to do. A chown(-1, -1), by root too, takes the bits
+ * off (fs/open.c, chown_common()).
+ */
+static bool is_of_a_write_by_root(const struct request *request)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	struct fs *fs = request->fs;
+
+	return request->in.uid == 0 && !inode_ref_get(fs->inodes, request->in.nodeid, &ref) &&
+	       handle_has_writer(fs->handles, ref.inode);
+}
+
 /* EPERM: an ordinary user's zcfs that does not own the file; its write will clear the bits. */
 static int clear_bits(const struct request *request, const struct subject *subject,
 		      const struct fuse_setattr_in *in)
@@ -382,6 +409,8 @@ static int clear_bits(const struct request *request, const struct subject *subje
 
 	if (err)
 		return err;
+	if (is_of_a_write_by_root(request))
+		return 0;
 	err = set_owner(subject->fd, in);
 	return err == -EPERM ? 0 : err;
 }

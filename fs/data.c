@@ -203,12 +203,36 @@ static ssize_t result_of_write_back(const struct pool_io *io, ssize_t result)
 	return io->error ? io->error : -EIO;
 }
 
+static bool ends_beyond_file(const struct pool_io *io)
+{
+	struct statx stx;
+
+	return !attr_get(io->fd, &stx) && io->offset + io->length > stx.stx_size;
+}
+
+/*
+ * When a write by O_DIRECT fails that would have made the file longer, the kernel sends a SETATTR
+ * of the size that it had, lest a part of the write is left at the end (Linux 6.18, fs/fuse/file.c,
+ * fuse_direct_IO(), fuse_do_truncate(); not for FOPEN_DIRECT_IO, fuse_direct_write_iter()). The
+ * caller has asked for no such thing: see attr.c, set_size().
+ */
+static void note_outcome(struct request *request, ssize_t result)
+{
+	struct handle *handle = request->handle;
+	const bool direct = (handle->flags & O_DIRECT) && request->io.fd == handle->fd;
+
+	if (direct && request->fs->options.cache != CACHE_NEVER)
+		atomic_store(&handle->refused,
+			     result < 0 && ends_beyond_file(&request->io) ? request->in.pid : 0);
+}
+
 static void write_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
 
 	if (go_by_page_cache(request, result, pool_write_slot))
 		return;
+	note_outcome(request, result);
 	if (request->scratch & FUSE_WRITE_CACHE)
 		result = result_of_write_back(io, result);
 	if (!moved(request, result, request->fs->stats.write_bytes))

@@ -37,6 +37,10 @@ struct handle {
 	 * back; -1 until needed. */
 	_Atomic int buffered_fd;
 
+	/* HANDLE_FILE opened O_DIRECT: the thread (pid of a request) whose last write failed; 0:
+	 * none. See data.c, note_outcome(). */
+	_Atomic uint32_t refused;
+
 	/* HANDLE_FILE: who reads and writes it. */
 	enum passthrough_mode passthrough;
 

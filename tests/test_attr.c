@@ -22,6 +22,7 @@ struct attr {
 	struct fuse_entry_out entry;
 	uid_t uid; /* of the next callers */
 	gid_t gid;
+	uint32_t pid;
 };
 
 static int setup(void **state)
@@ -61,6 +62,7 @@ static int call(struct attr *attr, request_handler handler, uint64_t nodeid, con
 	exchange_init(&x, &attr->f, nodeid, argument);
 	x.request.in.uid = attr->uid;
 	x.request.in.gid = attr->gid;
+	x.request.in.pid = attr->pid;
 	exchange_run(&x, handler);
 	error = exchange_wait(&x);
 	if (ret_out)
@@ -392,6 +394,53 @@ static void setting_nothing_clears_set_uid(void **state)
 	assert_int_equal(out.uid, geteuid());
 }
 
+static void setting_nothing_of_a_file_that_root_writes_keeps_set_uid(void **state)
+{
+	struct attr *attr = *state;
+	struct handle *handle = open_handle(attr, O_WRONLY);
+	struct fuse_attr out;
+
+	change_mode(attr, 04755);
+	attr->uid = 0;
+	assert_int_equal(set(attr, &(struct fuse_setattr_in){ .valid = 0 }, &out), 0);
+	assert_int_equal(out.mode & 07777, 04755);
+	release(attr, handle);
+	assert_int_equal(set(attr, &(struct fuse_setattr_in){ .valid = 0 }, &out), 0);
+	assert_int_equal(out.mode & 07777, 0755);
+}
+
+/* What the kernel asks for when a write has failed. */
+static uint64_t mtime_after_truncation(struct attr *attr, const struct handle *handle,
+				       uint64_t size)
+{
+	const struct fuse_setattr_in in = { .valid = FATTR_SIZE | FATTR_FH,
+					    .fh = handle->id,
+					    .size = size };
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	struct fuse_attr out;
+
+	assert_int_equal(futimens(handle->fd, times), 0);
+	assert_int_equal(set(attr, &in, &out), 0);
+	assert_int_equal(out.size, size);
+	return out.mtime;
+}
+
+static void a_truncation_after_a_refused_write_changes_nothing(void **state)
+{
+	struct attr *attr = *state;
+	struct handle *handle = open_handle(attr, O_RDWR);
+
+	attr->pid = 77;
+	atomic_store(&handle->refused, 77);
+	assert_int_equal(mtime_after_truncation(attr, handle, 100), 1);
+	assert_int_not_equal(mtime_after_truncation(attr, handle, 100), 1); /* once */
+	atomic_store(&handle->refused, 78);
+	assert_int_not_equal(mtime_after_truncation(attr, handle, 100), 1);
+	atomic_store(&handle->refused, 77);
+	assert_int_not_equal(mtime_after_truncation(attr, handle, 90), 1);
+	release(attr, handle);
+}
+
 static void the_first_error_ends_it(void **state)
 {
 	struct attr *attr = *state;
@@ -425,6 +474,8 @@ int main(void)
 		ATTR_TEST(a_truncation_clears_set_uid_only_when_told),
 		ATTR_TEST(set_gid_without_group_execution_goes_for_strangers_only),
 		ATTR_TEST(setting_nothing_clears_set_uid),
+		ATTR_TEST(setting_nothing_of_a_file_that_root_writes_keeps_set_uid),
+		ATTR_TEST(a_truncation_after_a_refused_write_changes_nothing),
 		ATTR_TEST(the_first_error_ends_it),
 	};
 

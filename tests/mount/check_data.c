@@ -13,6 +13,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define KIB 1024
@@ -414,6 +415,24 @@ static void direct_io_out_of_line_ends_as_on_the_backing_filesystem(void)
 	check_show_file("f");
 }
 
+/* A write that would have made the file longer: fuse_direct_IO() then has it truncated. */
+static void a_refused_direct_write_moves_times_as_on_the_backing_filesystem(void)
+{
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	int fd = open("f", O_RDWR | O_CREAT | O_DIRECT, 0644);
+	char *data = aligned(4096);
+	struct stat st;
+
+	if (fd < 0)
+		check_skip("no O_DIRECT");
+	CHECK(pwrite(fd, data, 4096, 0) == 4096);
+	CHECK(futimens(fd, times) == 0);
+	SHOW(pwrite(fd, data, 1, 8192));
+	CHECK(fstat(fd, &st) == 0);
+	printf("%lld bytes, mtime %s\n", (long long)st.st_size,
+	       st.st_mtim.tv_sec == 1 ? "as set" : "moved");
+}
+
 static void direct_and_buffered_io_agree(void)
 {
 	int buffered = check_make_file("f", 64 * KIB, 1);
@@ -545,6 +564,47 @@ static void writing_takes_set_id_bits_away(void)
 	printf("after chown %o\n", st.st_mode & 07777);
 }
 
+static void give_capabilities(int fd, mode_t mode)
+{
+	/* struct vfs_cap_data: revision 2, effective, CAP_NET_BIND_SERVICE */
+	static const uint32_t words[5] = { 0x02000001, 0x400 };
+
+	CHECK(fchmod(fd, mode) == 0);
+	CHECK(fsetxattr(fd, "security.capability", words, sizeof(words), 0) == 0);
+}
+
+static void show_privileges(int fd, const char *what)
+{
+	struct stat st;
+
+	CHECK(fstat(fd, &st) == 0);
+	printf("after %s %o, capabilities: %zd\n", what, st.st_mode & 07777,
+	       fgetxattr(fd, "security.capability", NULL, 0));
+}
+
+/* Root has CAP_FSETID, and only a change of owner takes its set-id bits. */
+static void capabilities_go_when_root_writes_and_set_id_bits_stay(void)
+{
+	int fd = check_make_file("f", 100, 1);
+
+	if (geteuid() != 0)
+		check_skip("for root");
+	give_capabilities(fd, 06755);
+	CHECK(pwrite(fd, "x", 1, 0) == 1);
+	show_privileges(fd, "write");
+	give_capabilities(fd, 06755);
+	CHECK(fallocate(fd, 0, 0, 8192) == 0);
+	show_privileges(fd, "fallocate");
+	give_capabilities(fd, 06755);
+	CHECK(truncate("f", 10) == 0);
+	show_privileges(fd, "truncate");
+	CHECK(close(fd) == 0);
+	fd = open("f", O_RDONLY);
+	give_capabilities(fd, 06755);
+	CHECK(fchown(fd, (uid_t)-1, (gid_t)-1) == 0);
+	show_privileges(fd, "chown");
+}
+
 static void a_file_opened_twice_is_one_file(void)
 {
 	int a = check_make_file("f", 10, 1);
@@ -583,6 +643,7 @@ static const struct check checks[] = {
 	CHECK_ENTRY(direct_io_reads_what_it_wrote),
 	CHECK_ENTRY(direct_io_reads_a_short_tail),
 	CHECK_ENTRY(direct_io_out_of_line_ends_as_on_the_backing_filesystem),
+	CHECK_ENTRY(a_refused_direct_write_moves_times_as_on_the_backing_filesystem),
 	CHECK_ENTRY(direct_and_buffered_io_agree),
 	CHECK_ENTRY(direct_writes_meet_mapped_pages),
 	CHECK_ENTRY(synchronous_files_can_be_written),
@@ -590,6 +651,7 @@ static const struct check checks[] = {
 	CHECK_ENTRY(sendfile_and_splice_move_the_data),
 	CHECK_ENTRY(the_file_size_limit_holds),
 	CHECK_ENTRY(writing_takes_set_id_bits_away),
+	CHECK_ENTRY(capabilities_go_when_root_writes_and_set_id_bits_stay),
 	CHECK_ENTRY(a_file_opened_twice_is_one_file),
 };
 

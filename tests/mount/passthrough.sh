@@ -246,7 +246,8 @@ test_what_excludes_passthrough_is_refused() {
 # set-uid bits away.
 test_data_is_as_on_the_backing_directory() {
 	mount_passthrough rw
-	check_data "$NATIVE" "$MNT" -appending_moves_to_the_end -writing_takes_set_id_bits_away
+	check_data "$NATIVE" "$MNT" -appending_moves_to_the_end -writing_takes_set_id_bits_away \
+		-capabilities_go_when_root_writes_and_set_id_bits_stay
 	no_ids_are_left
 }
 
