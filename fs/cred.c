@@ -232,3 +232,13 @@ void cred_raise_dac(struct cred *cred)
 {
 	raise_again(cred, DAC_CAPABILITIES);
 }
+
+void cred_drop_admin(struct cred *cred)
+{
+	drop(cred, CAPABILITY(CAP_SYS_ADMIN));
+}
+
+void cred_raise_admin(struct cred *cred)
+{
+	raise_again(cred, CAPABILITY(CAP_SYS_ADMIN));
+}

@@ -58,4 +58,8 @@ void cred_raise_fsetid(struct cred *cred);
 void cred_drop_dac(struct cred *cred);
 void cred_raise_dac(struct cred *cred);
 
+/* The same for CAP_SYS_ADMIN, to ask what an ordinary user is shown. */
+void cred_drop_admin(struct cred *cred);
+void cred_raise_admin(struct cred *cred);
+
 #endif

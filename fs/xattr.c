@@ -143,29 +143,43 @@ void op_getxattr(struct request *request)
 	reply_bytes(request, xattr_get(request, room), room);
 }
 
-/* Takes the names of trusted.* out of a list, as the kernel does for who may not read them. Returns
- * the size of what is left. */
-static size_t remove_trusted(char *list, size_t size)
+static bool has_trusted(const char *list, size_t size)
 {
-	size_t kept = 0;
+	for (size_t next = 0; next < size; next += strlen(list + next) + 1)
+		if (has_prefix(list + next, "trusted."))
+			return true;
+	return false;
+}
 
-	for (size_t next = 0; next < size;) {
-		size_t length = strlen(list + next) + 1;
+/* Returns the size of the list, which is then in the payload, or -errno. */
+static ssize_t read_list(const struct request *request, int fd)
+{
+	ssize_t size = listxattr(fs_proc_path(fd).text, request_payload(request),
+				 request_payload_size(request));
 
-		if (!has_prefix(list + next, "trusted.")) {
-			memmove(list + kept, list + next, length);
-			kept += length;
-		}
-		next += length;
-	}
-	return kept;
+	return size < 0 ? -errno : size;
 }
 
 /*
- * The list is always read whole, as what the caller may see of it is known only then. A daemon with
- * CAP_SYS_ADMIN is shown trusted.*; whether the caller has that capability is not known here, only
- * who he is.
+ * A daemon with CAP_SYS_ADMIN is shown trusted.*. Who is not may be shown less, as the backing
+ * filesystem does it: ext4 and XFS leave these names out, btrfs does not. Whether the caller has
+ * the capability is not known here, only who he is.
  */
+static ssize_t list_for_caller(struct request *request, int fd)
+{
+	struct cred *cred = &request->worker->cred;
+	ssize_t size = read_list(request, fd);
+
+	if (size <= 0 || request->in.uid == 0 ||
+	    !has_trusted(request_payload(request), (size_t)size))
+		return size;
+	cred_drop_admin(cred);
+	size = read_list(request, fd);
+	cred_raise_admin(cred);
+	return size;
+}
+
+/* The list is always read whole, as what the caller may see of it is known only then. */
 static ssize_t xattr_list(struct request *request, uint32_t room)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
@@ -174,12 +188,9 @@ static ssize_t xattr_list(struct request *request, uint32_t room)
 
 	if (err)
 		return err;
-	size = listxattr(fs_proc_path(ref.fd).text, request_payload(request),
-			 request_payload_size(request));
+	size = list_for_caller(request, ref.fd);
 	if (size < 0)
-		return too_big(-errno);
-	if (request->in.uid != 0)
-		size = (ssize_t)remove_trusted(request_payload(request), (size_t)size);
+		return too_big((int)size);
 	return room && (size_t)size > room ? -ERANGE : size;
 }
 

@@ -178,6 +178,24 @@ test_a_writer_takes_file_capabilities_away() {
 	same "$(getcap "$BACKING/f")" ''
 }
 
+# btrfs lists them to everybody, the others to root.
+# filesystems: ext4 xfs btrfs
+# needs: setfattr getfattr
+test_trusted_attributes_are_listed_to_whom_they_are_natively() {
+	local directory names=()
+
+	open_to_all
+	zcfs_mount -o allow_other
+	for directory in "$NATIVE" "$MNT"; do
+		chmod 755 "$directory"
+		: >"$directory/f"
+		setfattr -n trusted.one -v 1 "$directory/f"
+		setfattr -n user.two -v 2 "$directory/f"
+		names+=("$(cd "$directory" && as_other getfattr -m - f && getfattr -m - f)")
+	done
+	same "${names[1]}" "${names[0]}"
+}
+
 test_without_allow_other_the_mount_is_closed_to_others() {
 	open_to_all
 	native && return
