@@ -17,6 +17,7 @@
  * progress. Every caller of copy_file_range(2) must cope with a short result.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -482,6 +483,20 @@ static int clamp_to_source(struct copy_job *job)
 	return 0;
 }
 
+/*
+ * copy_file_range(2) refuses a destination that became immutable after it was opened; write(2), by
+ * which zcfs copies, does so on some filesystems only (Linux fs/read_write.c,
+ * generic_copy_file_checks()). The kernel at the mount does not know of such flags.
+ */
+static int check_destination(const struct copy_job *job)
+{
+	struct statx stx;
+
+	if (statx(job->dst->fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx))
+		return -errno;
+	return stx.stx_attributes & STATX_ATTR_IMMUTABLE ? -EPERM : 0;
+}
+
 static void copy_file_range_request(struct request *request, bool wide)
 {
 	struct copy_job *job;
@@ -493,7 +508,9 @@ static void copy_file_range_request(struct request *request, bool wide)
 	}
 	stats_add(&request->fs->stats.copy_requests, 1);
 	interrupt_register(&request->fs->interrupts, &job->interruptible);
-	err = clamp_to_source(job);
+	err = check_destination(job);
+	if (!err)
+		err = clamp_to_source(job);
 	if (err || !job->length)
 		copy_conclude(job, err);
 	else if (job->length <= INLINE_MAX)

@@ -6,8 +6,12 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
+#include <signal.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,6 +144,50 @@ static void wrong_arguments_are_refused(void)
 	CHECK(ftruncate(out, 0) == 0);
 	CHECK(mkfifo("fifo", 0600) == 0);
 	CHECK_ERRNO(copy(open("fifo", O_RDWR), 0, out, 0, 10), EINVAL);
+}
+
+static void the_limit_of_a_files_size_holds(void)
+{
+	const struct rlimit limit = { 10000, 10000 };
+	int in = check_make_file("in", 20000, 1);
+	int out = make_output("out");
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	SHOW(copy(in, 0, out, 0, 20000));
+	SHOW(copy(in, 0, out, 10000, 1));
+	SHOW(copy(in, 0, out, 9999, 2));
+	check_show_file("out");
+}
+
+static void set_flag(int fd, int flag)
+{
+	int flags = 0;
+
+	CHECK(ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0);
+	flags = (flags & ~(FS_IMMUTABLE_FL | FS_APPEND_FL)) | flag;
+	CHECK(ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0);
+}
+
+/* Opened before, and so for writing. */
+static void immutable_files_are_no_destination(void)
+{
+	int in = check_make_file("in", 300000, 1);
+	int out = make_output("out");
+
+	if (geteuid() != 0)
+		check_skip("for root");
+	/* With a write-back cache the kernel does not do so by itself, and cannot later. */
+	CHECK(fsync(in) == 0 && fsync(out) == 0);
+	set_flag(in, FS_IMMUTABLE_FL);
+	SHOW(copy(in, 0, out, 0, 300000));
+	set_flag(out, FS_IMMUTABLE_FL);
+	SHOW(copy(in, 0, out, 0, 300000));
+	set_flag(out, FS_APPEND_FL);
+	SHOW(copy(in, 0, out, 0, 300000));
+	set_flag(out, 0);
+	set_flag(in, 0);
+	check_show_file("out");
 }
 
 static void fill(int fd, off_t at, size_t size, unsigned seed)
@@ -320,6 +368,8 @@ static const struct check checks[] = {
 	CHECK_ENTRY(nothing_is_copied_past_the_end),
 	CHECK_ENTRY(a_file_can_be_copied_into_itself),
 	CHECK_ENTRY(wrong_arguments_are_refused),
+	CHECK_ENTRY(the_limit_of_a_files_size_holds),
+	CHECK_ENTRY(immutable_files_are_no_destination),
 	CHECK_ENTRY(holes_read_as_zeros_where_old_data_was),
 	CHECK_ENTRY(a_hole_at_the_end_makes_the_file_as_long),
 	CHECK_ENTRY(preallocated_space_is_copied_as_zeros),
