@@ -207,6 +207,22 @@ static void offsets_at_the_end_of_the_world_are_refused(void)
 	SHOW(ftruncate(fd, INT64_MAX));
 }
 
+/* ext4 ends at 16 TiB, XFS and btrfs at 8 EiB; the page cache of a FUSE mount at 8 EiB. */
+static void files_are_as_large_as_on_the_backing_filesystem(void)
+{
+	static const int bits[] = { 32, 41, 43, 44, 45, 60, 62 };
+	int fd = open("f", O_RDWR | O_CREAT, 0644);
+
+	for (size_t i = 0; i < COUNT_OF(bits); i++)
+		for (int before = 8193; before > -8192; before -= 4096) {
+			const off_t offset = (1LL << bits[i]) - before;
+
+			printf("%d bits, %d before: ", bits[i], before);
+			SHOW(pwrite(fd, "x", 1, offset));
+			SHOW(ftruncate(fd, offset));
+		}
+}
+
 static void show_map_of(int fd, long long size)
 {
 	long long at = 0;
@@ -633,6 +649,7 @@ static const struct check checks[] = {
 	CHECK_ENTRY(truncating_makes_zeros),
 	CHECK_ENTRY(offsets_beyond_4_GiB_are_kept),
 	CHECK_ENTRY(offsets_at_the_end_of_the_world_are_refused),
+	CHECK_ENTRY(files_are_as_large_as_on_the_backing_filesystem),
 	CHECK_ENTRY(holes_and_data_are_found),
 	CHECK_ENTRY(data_not_yet_synced_is_no_hole),
 	CHECK_ENTRY(fallocate_has_the_modes_of_the_backing_filesystem),

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -325,6 +326,35 @@ static void unlinking_while_reading_leaves_nothing(void)
 	CHECK(removed == 2000);
 	closedir(dir);
 	CHECK(rmdir("d") == 0);
+}
+
+/* What is there all the time is listed once, whatever comes and goes beside it (readdir(3)). */
+static void a_listing_bears_entries_that_come_and_go(void)
+{
+	static const char form[] = "file-with-a-name-of-some-length-%05u";
+	bool seen[2000] = { false };
+	struct dirent *entry;
+	unsigned i, n = 0;
+	DIR *dir;
+
+	CHECK(mkdir("d", 0755) == 0);
+	make_files("d", COUNT_OF(seen));
+	dir = opendir("d");
+	CHECK(dir);
+	while ((entry = readdir(dir))) {
+		char name[64];
+
+		if (sscanf(entry->d_name, form, &i) != 1 || i % 2)
+			continue;
+		CHECK(i < COUNT_OF(seen) && !seen[i]);
+		seen[i] = true;
+		snprintf(name, sizeof(name), form, 2 * (n * 7 % 1000) + 1);
+		CHECK(unlinkat(dirfd(dir), name, 0) == 0);
+		snprintf(name, sizeof(name), "d/new-%u", n++);
+		make_file(name, "");
+	}
+	CHECK(n == COUNT_OF(seen) / 2);
+	closedir(dir);
 }
 
 static void a_new_entry_is_seen_after_rewinddir(void)
@@ -713,6 +743,21 @@ static int lock_is_refused(void *argument)
 	return fcntl(fd, F_SETLK, &lock) == 0 ? 0 : 3;
 }
 
+static int lock_byte(int fd, int command, off_t at)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = at, .l_len = 1 };
+
+	return fcntl(fd, command, &lock);
+}
+
+static bool lock_is_free(int fd, off_t at)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = at, .l_len = 1 };
+
+	CHECK(fcntl(fd, F_GETLK, &lock) == 0);
+	return lock.l_type == F_UNLCK;
+}
+
 static void posix_locks_exclude_other_processes(void)
 {
 	char name[] = "f";
@@ -731,6 +776,34 @@ static int lock_waits(void *argument)
 	int fd = open(argument, O_RDWR);
 
 	return fd >= 0 && fcntl(fd, F_SETLKW, &lock) == 0 ? 0 : 1;
+}
+
+static int lock_second_and_first(void *fd)
+{
+	int result;
+
+	if (lock_byte(*(int *)fd, F_SETLKW, 1))
+		return 2;
+	result = lock_byte(*(int *)fd, F_SETLKW, 0);
+	return result && errno == EDEADLK;
+}
+
+/* Of two who wait for each other, whoever comes second is told. */
+static void a_deadlock_among_posix_locks_is_seen(void)
+{
+	int fd = open("f", O_RDWR | O_CREAT, 0644);
+	int child, seen = 0;
+
+	CHECK(lock_byte(fd, F_SETLKW, 0) == 0);
+	child = check_fork(lock_second_and_first, &fd);
+	while (lock_is_free(fd, 1))
+		let_time_pass();
+	if (lock_byte(fd, F_SETLKW, 1)) {
+		CHECK(errno == EDEADLK);
+		seen = 1;
+	}
+	CHECK(close(fd) == 0); /* gives all locks back */
+	CHECK(seen + check_wait(child) == 1);
 }
 
 static void a_waiting_lock_is_granted_when_free(void)
@@ -825,6 +898,38 @@ static void flock_ends_soon_after_close(void)
 	CHECK(flock(b, LOCK_EX) == 0);
 }
 
+static void show_events(int fd)
+{
+	char buffer[8192] __attribute__((aligned(8)));
+	ssize_t size = read(fd, buffer, sizeof(buffer));
+
+	CHECK(size > 0);
+	for (ssize_t at = 0; at < size;) {
+		const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+
+		printf("%08x %s\n", event->mask, event->len ? event->name : "");
+		at += (ssize_t)(sizeof(*event) + event->len);
+	}
+}
+
+static void inotify_tells_what_is_done_in_the_mount(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC);
+
+	CHECK(inotify_add_watch(fd, ".", IN_ALL_EVENTS & ~(IN_ACCESS | IN_OPEN)) > 0);
+	make_file("f", "text");
+	CHECK(chmod("f", 0600) == 0);
+	CHECK(truncate("f", 2) == 0);
+	CHECK(link("f", "g") == 0);
+	CHECK(rename("f", "h") == 0);
+	CHECK(mkdir("d", 0755) == 0);
+	CHECK(rename("g", "d/g") == 0);
+	CHECK(symlink("h", "l") == 0);
+	CHECK(unlink("l") == 0 && unlink("h") == 0 && unlink("d/g") == 0 && rmdir("d") == 0);
+	show_events(fd);
+	close(fd);
+}
+
 static void directories_can_be_synced(void)
 {
 	int fd = open(".", O_RDONLY | O_DIRECTORY);
@@ -891,6 +996,7 @@ static const struct check checks[] = {
 	CHECK_ENTRY(a_large_directory_is_listed_once_and_whole),
 	CHECK_ENTRY(telldir_and_seekdir_go_back),
 	CHECK_ENTRY(unlinking_while_reading_leaves_nothing),
+	CHECK_ENTRY(a_listing_bears_entries_that_come_and_go),
 	CHECK_ENTRY(a_new_entry_is_seen_after_rewinddir),
 	CHECK_ENTRY(a_removed_directory_is_empty),
 	CHECK_ENTRY(directories_count_their_links),
@@ -911,12 +1017,14 @@ static const struct check checks[] = {
 	CHECK_ENTRY(inode_flags_can_be_read_and_set),
 	CHECK_ENTRY(unknown_ioctls_are_refused),
 	CHECK_ENTRY(posix_locks_exclude_other_processes),
+	CHECK_ENTRY(a_deadlock_among_posix_locks_is_seen),
 	CHECK_ENTRY(a_waiting_lock_is_granted_when_free),
 	CHECK_ENTRY(a_waiting_lock_is_interrupted_by_a_signal),
 	CHECK_ENTRY(open_file_description_locks_exclude),
 	CHECK_ENTRY(flock_excludes_other_descriptors),
 	CHECK_ENTRY(flock_ends_with_close),
 	CHECK_ENTRY(flock_ends_soon_after_close),
+	CHECK_ENTRY(inotify_tells_what_is_done_in_the_mount),
 	CHECK_ENTRY(directories_can_be_synced),
 	CHECK_ENTRY(a_path_of_many_levels_works),
 	CHECK_ENTRY(a_program_on_the_mount_runs),
