@@ -365,11 +365,15 @@ test_a_full_backing_filesystem_is_told_to_the_caller() {
 	umount "$BACKING"
 }
 
-test_a_full_backing_filesystem_fails_fsync_with_writeback() {
+test_a_full_backing_filesystem_fails_fsync_and_close_with_writeback() {
 	make_image 64M
 	random_file "$WORK/source" 60M
 	zcfs_mount -o writeback
 	fails_with 'No space left|Input/output error' dd if="$WORK/source" of="$MNT/to" bs=1M conv=fsync
+	rm "$MNT/to"
+	wait_until 60 has_room 25
+	# Without fsync(2) it is close(2) that tells.
+	fails_with 'No space left|Input/output error' dd if="$WORK/source" of="$MNT/to" bs=1M
 	rm "$MNT/to"
 	wait_until 60 has_room 25
 	echo text >"$MNT/f"
