@@ -8,6 +8,7 @@
  *     --cache MODE           auto, always or never, as of zcfs
  *     --writeback
  *     --passthrough
+ *     --atime              is to be compared, too: of directories, and of files with --cache never
  *     --no-shrink            show the whole sequence that fails
  *
  * differ --trees A B         compares two trees as they are
@@ -22,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define SHOWN_WHOLE 4096 /* bytes of a text of which all lines are shown */
 
 struct arguments {
 	uint64_t seed;
@@ -58,6 +61,9 @@ static void parse_word(struct differ *differ, struct arguments *arguments, int o
 	case 'p':
 		rules->passthrough = true;
 		return;
+	case 'a':
+		rules->atime = true;
+		return;
 	case 'S':
 		arguments->shrink = false;
 		return;
@@ -79,6 +85,7 @@ static void parse(struct differ *differ, struct arguments *arguments, int argc, 
 		{ "cache", required_argument, NULL, 'c' },
 		{ "writeback", no_argument, NULL, 'w' },
 		{ "passthrough", no_argument, NULL, 'p' },
+		{ "atime", no_argument, NULL, 'a' },
 		{ "no-shrink", no_argument, NULL, 'S' },
 		{ "trees", no_argument, NULL, 't' },
 		{ NULL, 0, NULL, 0 },
@@ -95,7 +102,7 @@ static void parse(struct differ *differ, struct arguments *arguments, int argc, 
 	differ->side[1].top = argv[optind + 1];
 }
 
-/* The lines of two texts that are not equal. */
+/* The lines of a step's two texts, and those of whole trees that are not equal. */
 static void show_difference(const struct differ *differ)
 {
 	const char *native = differ->text[0]->data, *mounted = differ->text[1]->data;
@@ -105,6 +112,8 @@ static void show_difference(const struct differ *differ)
 
 		if (a != b || memcmp(native, mounted, (size_t)a) != 0)
 			printf("    native  %.*s\n    mount   %.*s\n", a, native, b, mounted);
+		else if (differ->text[0]->size < SHOWN_WHOLE)
+			printf("    both    %.*s\n", a, native);
 		native += native[a] ? a + 1 : a;
 		mounted += mounted[b] ? b + 1 : b;
 	}

@@ -21,6 +21,7 @@
  * differ_calls.c and differ_look.c, which run in the processes of the sides.
  */
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -100,12 +101,11 @@ struct rules {
 	bool writeback;
 	bool cache_never;
 	bool passthrough;
+	bool atime; /* compare it, and make no calls after which it cannot be the same */
 	bool root; /* we are, and so callers differ */
 	bool ext4, xfs, btrfs;
 };
 
-/* Whether the result of the step cannot be the same; what it does to files still is compared. */
-bool rules_hide_result(const struct rules *rules, const struct step *step);
 /* Whether a step is not to be generated, because what it leaves behind cannot be the same. */
 bool rules_forbid(const struct rules *rules, const struct step *step);
 bool rules_allow_timed(const struct rules *rules);
@@ -118,11 +118,20 @@ bool rules_show_exact_times(const struct rules *rules, mode_t mode);
 
 /* One line about what an lstat(2) or fstat(2) has told. */
 void look_at_stat(const struct rules *rules, const struct statx *stx, struct text *text);
+/*
+ * Writes back what mappings have left in the page cache, so that no later call does: natively a
+ * page that is dirtied moves mtime, with FUSE one that is written back does (Linux 6.18,
+ * fs/fuse/file.c, fuse_page_mkwrite(): file_update_time() finds S_NOCMTIME).
+ */
+void look_settle(int fd);
 /* Before a timed step, and after any step that is to be looked at. */
 void look_before(struct actor *actor, const struct step *step);
 void look_after(struct actor *actor, const struct step *step, struct text *text);
 void look_at_moves(const struct rules *rules, const struct statx *before, const struct statx *after,
 		   struct text *text);
+/* The entries of a directory, sorted, without "." and "..", as of scandirat(3); the directory's
+ * atime stays. Returns their number, the list to be freed, or -1. */
+int scan_quietly(int dir_fd, const char *path, struct dirent ***ret_list);
 /* Everything below the directory dir_fd: attributes, content, xattrs. */
 void look_at_tree(const struct rules *rules, int dir_fd, struct text *text);
 

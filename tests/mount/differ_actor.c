@@ -135,6 +135,8 @@ static void make_step(struct actor *actor, const struct step *step, struct text 
 	long result;
 	int error;
 
+	if (timed)
+		look_settle(actor->slot[step->n[0]]);
 	if (timed && stat_slot(actor, step, 0, &before))
 		memset(&before, 0, sizeof(before));
 	alarm(SECONDS_A_STEP);

@@ -204,8 +204,21 @@ CALL(lseek)
 	return is_directory(FD(0)) ? 0 : lseek(FD(0), N[1], (int)N[2]);
 }
 
+/*
+ * To the size that it has: natively ext4 moves mtime. With a write-back cache the kernel keeps it,
+ * and moves it when the size changes (Linux 6.18, fs/fuse/dir.c, fuse_do_setattr()).
+ */
+static bool has_size(const char *path, long size)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size == size;
+}
+
 CALL(truncate)
 {
+	if (actor->rules->writeback && has_size(PATH, N[0]))
+		return 0;
 	return truncate(PATH, N[0]);
 }
 
@@ -214,8 +227,20 @@ CALL(ftruncate)
 	return ftruncate(FD(0), N[1]);
 }
 
+/* At the mount nothing has happened then (fs/fuse/file.c, fuse_file_fallocate()); natively ext4 and
+ * XFS have moved the times before they look at the limit. */
+static bool is_over_limit(long offset, long size)
+{
+	struct rlimit limit;
+
+	return !getrlimit(RLIMIT_FSIZE, &limit) && offset >= 0 && size >= 0 &&
+	       (unsigned long)offset + (unsigned long)size > limit.rlim_cur;
+}
+
 CALL(fallocate)
 {
+	if (is_over_limit(N[2], N[3]))
+		return 0;
 	return fallocate(FD(0), (int)N[1], N[2], N[3]);
 }
 
@@ -261,12 +286,14 @@ CALL(copy_file_range)
 
 CALL(copy_file_range_here)
 {
-	return is_direct(actor, step) ? 0 : copy_on(FD(0), NULL, FD(1), NULL, (size_t)N[2]);
+	if (is_direct(actor, step) || is_directory(FD(0)))
+		return 0;
+	return copy_on(FD(0), NULL, FD(1), NULL, (size_t)N[2]);
 }
 
 CALL(sendfile)
 {
-	if (is_direct(actor, step))
+	if (is_direct(actor, step) || is_directory(FD(0)))
 		return 0;
 	return sendfile(FD(1), FD(0), NULL, (size_t)N[2]);
 }
@@ -818,12 +845,21 @@ CALL(load)
 	return n;
 }
 
+/*
+ * mtime moves when a clean page is written to. With a write-back cache it is written back before an
+ * attribute is set (Linux 6.18, fs/fuse/dir.c, fuse_do_setattr()), natively later; so here at once
+ * on both sides.
+ */
 CALL(store)
 {
 	size_t size = clip(actor, N[0], N[1], N[2]);
+	long n;
 
 	fill(actor->buffer, size, N[3]);
-	return (long)copy_pages(actor->map[N[0]].address + N[1], actor->buffer, size);
+	n = (long)copy_pages(actor->map[N[0]].address + N[1], actor->buffer, size);
+	if (size && actor->rules->writeback)
+		msync(actor->map[N[0]].address, actor->map[N[0]].size, MS_SYNC);
+	return n;
 }
 
 CALL(msync)

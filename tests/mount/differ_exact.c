@@ -58,11 +58,6 @@ static void show(const struct pair *pair, struct text *text, int dir_fd, const c
 	text_add(text, "\n");
 }
 
-static int no_dots(const struct dirent *entry)
-{
-	return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
 static void show_pair(const struct pair *pair, const char *path)
 {
 	struct dirent **list;
@@ -70,7 +65,7 @@ static void show_pair(const struct pair *pair, const char *path)
 
 	show(pair, pair->mounted, pair->mounted_fd, path);
 	show(pair, pair->backing, pair->backing_fd, path);
-	count = scandirat(pair->backing_fd, path, &list, no_dots, alphasort);
+	count = scan_quietly(pair->backing_fd, path, &list);
 	for (int i = 0; i < count; i++) {
 		char below[PATH_SIZE * 2];
 

@@ -233,15 +233,10 @@ static void pick_path(struct generator *generator, char path[PATH_SIZE])
 		memcpy(path, generator->path[pick(generator, generator->path_count)], PATH_SIZE);
 }
 
-static int no_dots(const struct dirent *entry)
-{
-	return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
 static void find_paths(struct generator *generator, int root_fd, const char *path)
 {
 	struct dirent **list;
-	int count = scandirat(root_fd, *path ? path : ".", &list, no_dots, alphasort);
+	int count = scan_quietly(root_fd, *path ? path : ".", &list);
 
 	for (int i = 0; i < count; i++) {
 		char below[PATH_SIZE + 260];

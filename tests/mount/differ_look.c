@@ -10,7 +10,6 @@
  */
 #include "differ.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -215,13 +214,38 @@ static bool path_of(const struct step *step, unsigned i, char path[PATH_SIZE])
 	return *path;
 }
 
+void look_settle(int fd)
+{
+	sync_file_range(fd, 0, 0,
+			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
+static void settle_path(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) || !S_ISREG(st.st_mode))
+		return;
+	fd = open(path, O_RDONLY | O_NOATIME | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	look_settle(fd);
+	close(fd);
+}
+
 void look_before(struct actor *actor, const struct step *step)
 {
 	char path[PATH_SIZE];
 
-	for (unsigned i = 0; i < LOOKED_AT; i++)
-		actor->was_there[i] = path_of(step, i, path) &&
-				      stat_path(path, &actor->before[i]) == 0;
+	for (unsigned i = 0; i < LOOKED_AT; i++) {
+		actor->was_there[i] = false;
+		if (!path_of(step, i, path))
+			continue;
+		settle_path(path);
+		actor->was_there[i] = stat_path(path, &actor->before[i]) == 0;
+	}
 }
 
 void look_after(struct actor *actor, const struct step *step, struct text *text)
@@ -269,15 +293,66 @@ static void show_links(struct walk *walk, const struct statx *stx, const char *p
 
 static void show_tree(struct walk *walk, const char *path);
 
-static int no_dots(const struct dirent *entry)
+static bool is_dots(const struct dirent *entry)
 {
-	return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	return !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+}
+
+static struct dirent *copy_of(const struct dirent *entry)
+{
+	struct dirent *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		differ_give_up("malloc");
+	memcpy(copy, entry, entry->d_reclen < sizeof(*copy) ? entry->d_reclen : sizeof(*copy));
+	return copy;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp((*(struct dirent *const *)a)->d_name, (*(struct dirent *const *)b)->d_name);
+}
+
+static int read_entries(DIR *dir, struct dirent ***ret_list)
+{
+	const struct dirent *entry;
+	struct dirent **list = NULL;
+	int count = 0;
+
+	errno = 0;
+	while ((entry = readdir(dir))) {
+		if (is_dots(entry))
+			continue;
+		list = realloc(list, ((size_t)count + 1) * sizeof(*list));
+		if (!list)
+			differ_give_up("realloc");
+		list[count++] = copy_of(entry);
+	}
+	if (count)
+		qsort(list, (size_t)count, sizeof(*list), compare_entries);
+	*ret_list = list;
+	return errno && !count ? -1 : count;
+}
+
+int scan_quietly(int dir_fd, const char *path, struct dirent ***ret_list)
+{
+	int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int count, error;
+
+	if (!dir)
+		return -1;
+	count = read_entries(dir, ret_list);
+	error = errno;
+	closedir(dir);
+	errno = error;
+	return count;
 }
 
 static void show_directory(struct walk *walk, const char *path)
 {
 	struct dirent **list;
-	int count = scandir(path, &list, no_dots, alphasort);
+	int count = scan_quietly(AT_FDCWD, path, &list);
 
 	if (count < 0)
 		text_add(walk->text, "  %s: not listed: %s\n", path, strerrorname_np(errno));

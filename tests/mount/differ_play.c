@@ -86,21 +86,9 @@ static bool order_both(struct differ *differ, unsigned process, enum order order
 	return alive;
 }
 
-/* From where on the texts are to be compared. */
-static const char *visible(const struct differ *differ, const struct step *step,
-			   const struct text *text)
+static bool is_same(const struct differ *differ)
 {
-	const char *line = strchr(text->data, '\n');
-
-	if (rules_hide_result(&differ->rules, step) && line)
-		return line + 1;
-	return text->data;
-}
-
-static bool is_same(const struct differ *differ, const struct step *step)
-{
-	return !strcmp(visible(differ, step, differ->text[NATIVE]),
-		       visible(differ, step, differ->text[MOUNT]));
+	return !strcmp(differ->text[NATIVE]->data, differ->text[MOUNT]->data);
 }
 
 static void clear_texts(struct differ *differ)
@@ -122,7 +110,7 @@ static bool make_step(struct differ *differ, const struct step *step)
 		return false;
 	if ((step->look || step->timed) && !order_both(differ, OBSERVER, ORDER_LOOK, step))
 		return false;
-	return is_same(differ, step);
+	return is_same(differ);
 }
 
 static bool compare_with_backing(struct differ *differ)
@@ -139,8 +127,7 @@ static bool compare_with_backing(struct differ *differ)
 static bool compare_trees(struct differ *differ)
 {
 	clear_texts(differ);
-	if (!order_both(differ, OBSERVER, ORDER_TREE, NULL) ||
-	    strcmp(differ->text[NATIVE]->data, differ->text[MOUNT]->data) != 0)
+	if (!order_both(differ, OBSERVER, ORDER_TREE, NULL) || !is_same(differ))
 		return false;
 	if (differ->rules.writeback) {
 		clear_texts(differ);

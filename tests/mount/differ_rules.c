@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -44,12 +45,16 @@ static bool moves_ranges(const struct rules *rules, const struct step *step)
 	return is_call(step, "fallocate") && (step->n[1] & ~known);
 }
 
-/* fcntl(2) sets O_DIRECT in the kernel's open file alone; no message is sent (fs/fcntl.c,
- * setfl()), and the backing file stays as it was opened: what is then out of line is not refused.
+/*
+ * fcntl(2) sets O_DIRECT and O_NOATIME in the kernel's open file alone; no message is sent
+ * (fs/fcntl.c, setfl()), and the backing file stays as it was opened: what is then out of line is
+ * not refused, and what is read is an access or not, as it was. With passthrough that holds for
+ * O_APPEND too, and when O_DIRECT is taken off.
  */
-static bool turns_direct(const struct rules *rules, const struct step *step)
+static bool turns_flags(const struct rules *rules, const struct step *step)
 {
-	return is_call(step, "setfl") && (step->n[1] & O_DIRECT);
+	return is_call(step, "setfl") &&
+	       (rules->atime || rules->passthrough || (step->n[1] & O_DIRECT));
 }
 
 /* What the kernel has still to write back, from a shared mapping or a write-back cache, may lie in
@@ -70,8 +75,7 @@ static bool writes_too_far(const struct rules *rules, const struct step *step)
 /*
  * A SETATTR that sets nothing is all that comes of chown(-1, -1), and the same comes before a write
  * that is to take set-id bits or file capabilities away (fs/fuse/dir.c, fuse_setattr()). So who may
- * not chown cannot be told from who may write; nor, when root writes, whether the capabilities
- * alone are meant.
+ * not chown cannot be told from who may write.
  */
 static bool changes_no_owner(const struct rules *rules, const struct step *step)
 {
@@ -81,12 +85,28 @@ static bool changes_no_owner(const struct rules *rules, const struct step *step)
 	       step->n[by_fd] == -1 && step->n[by_fd + 1] == -1;
 }
 
+/*
+ * write(2) and fallocate(2) take file capabilities away before the filesystem is asked
+ * (fs/fuse/file.c, fuse_cache_write_iter(): kiocb_modified(), fuse_file_fallocate():
+ * file_modified()). Natively XFS first refuses what O_DIRECT does not allow, and btrfs takes none
+ * when it finds no block to punch. With a write-back cache the pages that a program wrote before it
+ * set them are written, and take them away, later (fs/fuse/xattr.c, fuse_setxattr()).
+ */
 static bool sets_capabilities(const struct rules *rules, const struct step *step)
 {
-	if (is_call(step, "fsetxattr"))
-		return step->n[1] == XATTR_CAPABILITY;
-	return (is_call(step, "setxattr") || is_call(step, "lsetxattr")) &&
-	       step->n[0] == XATTR_CAPABILITY;
+	const bool by_fd = is_call(step, "fsetxattr");
+
+	if (rules->ext4 && !rules->writeback)
+		return false;
+	return (by_fd || is_call(step, "setxattr") || is_call(step, "lsetxattr")) &&
+	       step->n[by_fd] == XATTR_CAPABILITY;
+}
+
+/* The same for the times, which the kernel keeps then. */
+static bool punches(const struct rules *rules, const struct step *step)
+{
+	return rules->writeback && rules->btrfs && is_call(step, "fallocate") &&
+	       (step->n[1] & FALLOC_FL_PUNCH_HOLE);
 }
 
 /* The kernel keeps the attributes that it has over FS_IOC_SETFLAGS, the old ctime among them
@@ -96,18 +116,86 @@ static bool sets_flags(const struct rules *rules, const struct step *step)
 	return is_call(step, "setflags");
 }
 
-/* Seen with a write-back cache: a write that O_DIRECT refuses takes set-id bits away first. */
+/*
+ * A write takes set-id bits away before it is sent (fs/fuse/file.c, fuse_cache_write_iter():
+ * kiocb_modified()), and so does one that O_DIRECT refuses. Natively XFS refuses it first. ext4
+ * does not, but with a write-back cache the times are the kernel's.
+ */
 static bool opens_direct(const struct rules *rules, const struct step *step)
 {
 	const bool at = is_call(step, "openat");
+	const bool by_root = rules->root && (step->actor == 0 || step->actor == 3);
 
-	return rules->writeback && (at || is_call(step, "open") || is_call(step, "tmpfile")) &&
+	return (rules->writeback || (rules->xfs && !by_root)) &&
+	       (at || is_call(step, "open") || is_call(step, "tmpfile")) &&
 	       (step->n[at] & O_DIRECT);
 }
 
+/*
+ * mmap(2) is an access natively, with FUSE (S_NOATIME) it is none. What a mapping or readahead(2)
+ * reads is none natively, and one when the backing file is read for it. A copy that shares blocks,
+ * leaves out a hole, or finds nothing has read nothing: natively that may be other parts of it.
+ */
+static bool reads_elsewhere(const struct rules *rules, const struct step *step)
+{
+	static const char *const names[] = {
+		"mmap",	    "readahead", "fadvise", "copy_file_range", "copy_file_range_here",
+		"sendfile", "splice",
+	};
+
+	for (size_t i = 0; rules->atime && i < sizeof(names) / sizeof(names[0]); i++)
+		if (is_call(step, names[i]))
+			return true;
+	return false;
+}
+
+/* The kernel writes passed files with the credentials of zcfs (fs/fuse/passthrough.c), which has it
+ * take set-id bits away whoever writes: see the README. */
+static bool sets_ids(const struct rules *rules, const struct step *step)
+{
+	const char *modes = calls[step->call].arguments;
+	unsigned n = 0;
+
+	for (; rules->passthrough && *modes; modes++) {
+		if (*modes == 'm' && (step->n[n] & 06000))
+			return true;
+		n += *modes != 'p' && *modes != 'P';
+	}
+	return false;
+}
+
+/*
+ * A passed mapping is one of the backing file (fs/fuse/passthrough.c, fuse_passthrough_mmap()).
+ * What it writes moves times of which the kernel learns when those that it has are too old; and it
+ * does not hold the open file at the mount, whose locks then go with close(2).
+ */
+static bool maps_backing_file(const struct rules *rules, const struct step *step)
+{
+	if (!rules->passthrough)
+		return false;
+	return (is_call(step, "mmap") && step->n[2] != PROT_READ && step->n[3] == MAP_SHARED) ||
+	       is_call(step, "ofd_setlk") || is_call(step, "flock");
+}
+
+/* What rename(2) leaves then is a device, which nobody can open on the mount of an ordinary user
+ * (fusermount3(1): nodev). */
+static bool leaves_whiteout(const struct rules *rules, const struct step *step)
+{
+	return !rules->root && is_call(step, "renameat2") && (step->n[0] & RENAME_WHITEOUT);
+}
+
+/* The kernel opens a file anew for its flags (fs/fuse/ioctl.c, fuse_priv_ioctl_prepare()). zcfs as
+ * an ordinary user may not, when the mode has become one that does not allow it. */
+static bool asks_flags(const struct rules *rules, const struct step *step)
+{
+	return !rules->root && is_call(step, "getflags");
+}
+
 static bool (*const forbidden[])(const struct rules *rules, const struct step *step) = {
-	seeks_too_far,	writes_without_append, moves_ranges,	  turns_direct, looks_for_holes,
-	writes_too_far, changes_no_owner,      sets_capabilities, sets_flags,	opens_direct,
+	seeks_too_far,	   writes_without_append, moves_ranges,	   turns_flags,	 looks_for_holes,
+	writes_too_far,	   changes_no_owner,	  sets_flags,	   opens_direct, reads_elsewhere,
+	sets_ids,	   maps_backing_file,	  leaves_whiteout, asks_flags,	 punches,
+	sets_capabilities,
 };
 
 bool rules_forbid(const struct rules *rules, const struct step *step)
@@ -116,12 +204,6 @@ bool rules_forbid(const struct rules *rules, const struct step *step)
 		if (forbidden[i](rules, step))
 			return true;
 	return false;
-}
-
-/* btrfs lists trusted.* to everybody; zcfs, as ext4 and XFS, to root alone. */
-bool rules_hide_result(const struct rules *rules, const struct step *step)
-{
-	return rules->btrfs && (is_call(step, "listxattr") || is_call(step, "flistxattr"));
 }
 
 /* With a write-back cache the kernel keeps mtime and ctime, by a clock of its own. */
@@ -137,12 +219,13 @@ bool rules_show_mtime(const struct rules *rules, mode_t mode)
 	return !S_ISFIFO(mode);
 }
 
-/* What the page cache or the cache of links (FUSE_CACHE_SYMLINKS) answers is no access for the
+/*
+ * What the page cache or the cache of links (FUSE_CACHE_SYMLINKS) answers is no access for the
  * backing filesystem, and FUSE keeps no atime of its own (fs/fuse/inode.c, fuse_iget(): S_NOATIME).
  */
 bool rules_show_atime(const struct rules *rules, mode_t mode)
 {
-	return false;
+	return rules->atime && (S_ISDIR(mode) || (S_ISREG(mode) && rules->cache_never));
 }
 
 /* With a write-back cache the kernel keeps mtime and ctime itself (fs/fuse/inode.c,
