@@ -75,11 +75,16 @@ static int open_backing(struct fs *fs, const struct inode_ref *ref, int *flags)
 	return fd;
 }
 
+static int noatime_flag(const struct fs *fs)
+{
+	return fs->options.nodiratime ? O_NOATIME : fs_noatime_flag(fs);
+}
+
 static int dir_open(struct fs *fs, uint64_t nodeid, uint32_t caller_flags,
 		    struct fuse_open_out *ret_open)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
-	int flags = O_RDONLY | O_DIRECTORY | ((int)caller_flags & O_NOATIME);
+	int flags = O_RDONLY | O_DIRECTORY | ((int)caller_flags & O_NOATIME) | noatime_flag(fs);
 	int err = inode_ref_get(fs->inodes, nodeid, &ref);
 	int fd;
 

@@ -46,6 +46,7 @@ static int backing_flags(const struct fs *fs, uint32_t caller_flags)
 {
 	int flags = (int)caller_flags & (O_ACCMODE | O_TRUNC | O_DIRECT | O_SYNC | O_NOATIME);
 
+	flags |= fs_noatime_flag(fs);
 	/* With a write-back cache the kernel fills up partly written pages: it reads through
 	 * whatever handle it has. */
 	if (fs->options.writeback && (flags & O_ACCMODE) == O_WRONLY)

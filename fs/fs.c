@@ -131,6 +131,11 @@ void fs_downgrade(struct fs *fs, const char *what, const char *format, ...)
 		log_warning("without %s: %s", what, why);
 }
 
+int fs_noatime_flag(const struct fs *fs)
+{
+	return fs->options.noatime || fs->options.read_only ? O_NOATIME : 0;
+}
+
 struct fs_proc_name fs_proc_name(int fd)
 {
 	struct fs_proc_name name;

@@ -101,6 +101,13 @@ void fs_free(struct fs *fs);
 void fs_downgrade(struct fs *fs, const char *what, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * O_NOATIME when the access times of backing files are to stay as they are, else 0. The kernel
+ * leaves them to us (S_NOATIME, Linux fs/fuse/inode.c, fuse_iget()), whatever the mount says:
+ * with noatime, or read-only, where a local filesystem would not write them either.
+ */
+int fs_noatime_flag(const struct fs *fs);
+
 /* "NNN" of a descriptor inside fs->proc_self_fd, for calls that follow the magic link there (*at
  * functions without AT_SYMLINK_NOFOLLOW). */
 struct fs_proc_name {

@@ -287,6 +287,10 @@ static int pass_on(struct parse *parse, const char *option)
 
 	if (!strcmp(option, "ro") || !strcmp(option, "rw"))
 		options->read_only = option[1] == 'o';
+	else if (!strcmp(option, "atime") || !strcmp(option, "noatime"))
+		options->noatime = option[0] == 'n';
+	else if (!strcmp(option, "nodiratime"))
+		options->nodiratime = true;
 	else if (!strcmp(option, "allow_other"))
 		options->allow_other = true;
 	else if (!strcmp(option, "auto_unmount"))

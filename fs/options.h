@@ -65,6 +65,8 @@ struct options {
 	bool debug; /* -d, -o debug */
 	bool allow_other;
 	bool read_only;
+	bool noatime; /* reading a file leaves its access time as it is */
+	bool nodiratime; /* the same of directories alone */
 	bool auto_unmount;
 
 	enum io_mode io;

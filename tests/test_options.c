@@ -317,7 +317,7 @@ static void mount_options_are_passed_on(void **state)
 
 	assert_accepted(&options, "zcfs / / -o ro,nosuid,nodev,noexec,noatime,allow_other "
 				  "-o auto_unmount,sync,dirsync,max_read=65536");
-	assert_true(options.read_only && options.allow_other);
+	assert_true(options.read_only && options.allow_other && options.noatime);
 	for (const char *const *option =
 		     (const char *const[]){ "ro", "nosuid", "nodev", "noexec", "noatime",
 					    "allow_other", "auto_unmount", "sync", "dirsync",

@@ -194,3 +194,24 @@ test_symbolic_links_are_not_followed_out_of_the_backing_directory_by_zcfs() {
 	fails_with 'No such file' cat outside
 	cd "$WORK"
 }
+
+# What is older than mtime moves with relatime too. Prints which of file and directory moved.
+moved_when_read() { # OPTION...
+	mkdir -p "$BACKING/d"
+	echo text >"$BACKING/d/f"
+	touch -a -d 2001-01-01 "$BACKING/d/f" "$BACKING/d"
+	zcfs_mount "$@"
+	cat "$MNT/d/f" >/dev/null
+	ls "$MNT/d" >/dev/null
+	zcfs_unmount
+	find "$BACKING/d" -newerat 2002-01-01 -printf '%y\n' | sort | tr -d '\n'
+}
+
+# native: no
+test_access_times_move_but_with_noatime_and_read_only() {
+	same "$(moved_when_read)" df
+	same "$(moved_when_read -o noatime)" ''
+	same "$(moved_when_read -o ro)" ''
+	same "$(moved_when_read -o nodiratime)" f
+	same "$(moved_when_read -o noatime,atime)" df
+}
