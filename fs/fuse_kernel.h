@@ -67,8 +67,9 @@ struct fuse_statx_out {
 #endif
 
 #if FUSE_KERNEL_MINOR_VERSION < 40
-#define FUSE_PASSTHROUGH  (1ULL << 37)
-#define FOPEN_PASSTHROUGH (1 << 7)
+#define FUSE_PASSTHROUGH       (1ULL << 37)
+#define FUSE_NO_EXPORT_SUPPORT (1ULL << 38)
+#define FOPEN_PASSTHROUGH      (1 << 7)
 
 struct fuse_backing_map {
 	int32_t fd;

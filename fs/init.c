@@ -73,6 +73,8 @@ static const struct init_flag flags[] = {
 	{ FUSE_INIT_EXT, "init_ext", NULL, "64 flags" },
 	{ FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", NULL,
 	  "shared mappings with cache=never" },
+	{ FUSE_NO_EXPORT_SUPPORT, "no_export_support", NULL,
+	  "no file handles of the mount, nor NFS: a node id lasts as long as the kernel knows it" },
 	{ FUSE_PASSTHROUGH, "passthrough", passthrough_is_wanted,
 	  "passthrough=ro|rw: the kernel reads and writes backing files by itself" },
 	{ FUSE_OVER_IO_URING, "over_io_uring", wants_uring, "requests come on queues of io_uring" },
