@@ -112,3 +112,16 @@ test_a_directory_of_20000_entries_is_listed_and_removed() {
 	rm -r "$MNT/d"
 	[[ ! -e $BACKING/d ]]
 }
+
+# timeout: 400
+# users: root
+test_a_large_directory_is_listed_whole_and_in_any_order() {
+	local count
+
+	count=$(big 20000 200000)
+	zcfs_mount
+	mkdir "$MNT/d"
+	listing make "$BACKING/d" "$count"
+	listing check "$MNT/d" "$count"
+	rm -r "$BACKING/d"
+}
