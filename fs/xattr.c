@@ -161,6 +161,23 @@ static ssize_t read_list(const struct request *request, int fd)
 }
 
 /*
+ * A list that is longer than ours can be. Who has less room is told about that first, as by
+ * listxattr(2); who asks for the size gets it (the kernel cuts it off at XATTR_LIST_MAX: Linux
+ * fs/fuse/xattr.c, fuse_listxattr()).
+ */
+static ssize_t answer_too_long(int fd, int err, uint32_t room, size_t most)
+{
+	ssize_t size;
+
+	if (err != -ERANGE && err != -E2BIG)
+		return err;
+	if (room)
+		return room < XATTR_LIST_MAX && room <= most ? -ERANGE : -E2BIG;
+	size = listxattr(fs_proc_path(fd).text, NULL, 0);
+	return size < 0 ? -errno : size;
+}
+
+/*
  * A daemon with CAP_SYS_ADMIN is shown trusted.*. Who is not may be shown less, as the backing
  * filesystem does it: ext4 and XFS leave these names out, btrfs does not. Whether the caller has
  * the capability is not known here, only who he is.
@@ -190,7 +207,7 @@ static ssize_t xattr_list(struct request *request, uint32_t room)
 		return err;
 	size = list_for_caller(request, ref.fd);
 	if (size < 0)
-		return too_big((int)size);
+		return answer_too_long(ref.fd, (int)size, room, request_payload_size(request));
 	return room && (size_t)size > room ? -ERANGE : size;
 }
 
