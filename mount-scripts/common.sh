@@ -34,6 +34,7 @@ is_there() {
 	acl) has setfacl ;;
 	attr) has setfattr ;;
 	groff-base) has groff ;;
+	postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null ;;
 	*) has "$1" ;;
 	esac 2>/dev/null
 }
@@ -56,16 +57,20 @@ as_root() {
 	fi
 }
 
+# In runlevel 1 no package starts a server of its own: invoke-rc.d(8).
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq "$@"
+}
+
 # Installs what is missing of the packages, or says what to install and ends.
 install_missing() {
 	missing=$(missing_of "$@")
 	test -n "$missing" || return 0
 	if has apt-get && as_root true 2>/dev/null; then
 		say "Installing with apt-get: $missing"
-		export DEBIAN_FRONTEND=noninteractive
-		as_root apt-get -qq update || say "apt-get update failed; trying with the lists there are"
+		apt_get update || say "apt-get update failed; trying with the lists there are"
 		# shellcheck disable=SC2086 # a list
-		as_root apt-get -qq -y install $missing >/dev/null || die "apt-get could not install: $missing"
+		apt_get -y install $missing >/dev/null || die "apt-get could not install: $missing"
 		missing=$(missing_of "$@")
 		test -z "$missing" || die "apt-get ran, and these are still missing: $missing"
 	elif has apt-get; then
