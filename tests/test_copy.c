@@ -450,7 +450,7 @@ static void a_cancelled_copy_ends_with_its_prefix(void **state)
 		copy.cancel = &canceller.cancel;
 		fault_watch(cancel_at, &canceller);
 		assert_true(pool_copy_run(&copy) >= 0);
-		assert_in_range(copy.copied, PIECES(n), PIECES(n + 1));
+		assert_true(copy.copied >= PIECES(n) && copy.copied <= PIECES(n + 1));
 		assert_int_equal(copy.error, -ECANCELED);
 		assert_int_equal(file_size(dst), copy.copied);
 		assert_true(file_has(dst, 0, copy.copied, 0, 1));

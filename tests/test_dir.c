@@ -127,7 +127,7 @@ static uint64_t parse(struct dir *dir, const char *data, size_t size, bool plus)
 		size_t length;
 
 		assert_true(size > skip + FUSE_NAME_OFFSET);
-		assert_in_range(dirent->namelen, 1, 255);
+		assert_true(dirent->namelen >= 1 && dirent->namelen <= 255);
 		length = skip + FUSE_DIRENT_SIZE(dirent);
 		assert_true(length <= size && length % 8 == 0);
 		memcpy(name, dirent->name, dirent->namelen);

@@ -391,7 +391,7 @@ static void a_file_that_only_ever_says_again_is_given_up(void **state)
 
 	fault_set(FAULT_READ, 1, UINT_MAX, -EAGAIN);
 	read_expecting(&probe, -EAGAIN, 1);
-	assert_in_range(fault_calls(FAULT_READ), 10, 1000);
+	assert_true(fault_calls(FAULT_READ) >= 10 && fault_calls(FAULT_READ) <= 1000);
 	close(fd);
 }
 

@@ -28,7 +28,8 @@ int __wrap_ioctl(int fd, unsigned long request, void *argument)
 		return __real_ioctl(fd, request, argument);
 	if (request == FUSE_DEV_IOC_BACKING_CLOSE) {
 		assert_true(kernel.open > 0);
-		assert_in_range(*(const uint32_t *)argument, 1, kernel.last_id);
+		assert_true(*(const uint32_t *)argument >= 1 &&
+			    *(const uint32_t *)argument <= (uint32_t)kernel.last_id);
 		kernel.open--;
 		return 0;
 	}
@@ -59,7 +60,7 @@ static int setup_with(void **state, enum passthrough_option option)
 	*state = f;
 	/* An ordinary directory: an overlay may lie on the mount. */
 	f->fs->options.backing = f->path;
-	assert_in_range(passthrough_settle(f->fs), 1, 2);
+	assert_true(passthrough_settle(f->fs) > 0);
 	return 0;
 }
 

@@ -249,7 +249,7 @@ static void running_without_waiting_delivers_in_the_end(void **state)
 
 	ring_submit_read(ring, &probe.op, &rw);
 	while (!probe.calls)
-		assert_in_range(ring_run(ring, false), 0, 1);
+		assert_true(ring_run(ring, false) >= 0);
 	assert_int_equal(probe.result, 100);
 	close(rw.fd);
 }
@@ -439,7 +439,7 @@ static void a_write_by_a_personality_acts_with_its_credentials(void **state)
 {
 	struct ring *ring = new_real_ring(8);
 	struct probe probe = probe_on(ring);
-	char data[1] = "x";
+	char data[1] = { 'x' };
 	struct ring_rw rw = { .fd = temp_file(0, 0), .data = data, .length = 1 };
 
 	if (!set_fsetid(false)) {
@@ -470,7 +470,7 @@ static void an_unknown_personality_is_an_error_in_the_callback(void **state)
 {
 	struct ring *ring = new_real_ring(8);
 	struct probe probe = probe_on(ring);
-	char data[1] = "x";
+	char data[1] = { 'x' };
 	struct ring_rw rw = { .fd = temp_file(0, 0), .data = data, .length = 1, .personality = 99 };
 
 	ring_submit_write(ring, &probe.op, &rw);

@@ -74,10 +74,11 @@ static void every_size_around_a_page_comes_back_whole(void)
 
 static void vectors_and_odd_offsets_work(void)
 {
-	char a[10] = "aaaaaaaaaa", b[5000], c[1] = "c";
+	char a[10], b[5000], c[1] = { 'c' };
 	struct iovec vector[] = { { a, 10 }, { b, 5000 }, { NULL, 0 }, { c, 1 } };
 	int fd = open("f", O_RDWR | O_CREAT, 0644);
 
+	memset(a, 'a', sizeof(a));
 	memset(b, 'b', sizeof(b));
 	CHECK(pwritev(fd, vector, 4, 12345) == 5011);
 	memset(a, 0, sizeof(a));
