@@ -35,6 +35,9 @@ is_there() {
 	attr) has setfattr ;;
 	groff-base) has groff ;;
 	postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null ;;
+	qemu-system-x86) has qemu-system-x86_64 ;;
+	busybox-static) has busybox && ! ldd "$(command -v busybox)" ;;
+	xz-utils) has xz ;;
 	*) has "$1" ;;
 	esac 2>/dev/null
 }
@@ -80,6 +83,12 @@ As root: apt-get install $missing"
 		die "missing: $missing
 These are Debian's names; install your distribution's packages for them and run this again."
 	fi
+}
+
+# The same for what can be done without: what needs it says that it was skipped.
+try_to_install() {
+	test -n "$(missing_of "$@")" || return 0
+	(install_missing "$@")
 }
 
 # What building takes.
