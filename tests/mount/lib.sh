@@ -41,7 +41,7 @@ set -uo pipefail
 under=()
 zcfs_pid=
 mounted=0
-exec {nap_fd}<> <(:) # nobody ever writes: read -t sleeps on it without starting a process
+exec {nap_fd}<> <(:) # nobody ever writes: read -t sleeps on it without starting a program
 
 fail() {
 	printf 'FAILED: %s\n' "$*" >&2
@@ -64,9 +64,11 @@ note() {
 	printf 'NOTE: %s\n' "$*"
 }
 
-nap() {
+# In a subshell: when the time is over before read waits, as on a slow machine, bash 5.2.15 comes back
+# with signals blocked, SIGCHLD among them, and the end of a child is never seen (try 0.000002).
+nap() (
 	read -rt 0.02 -u "$nap_fd" || true
-}
+)
 
 # wait_until SECONDS COMMAND...
 wait_until() {
