@@ -257,6 +257,45 @@ static size_t stride(const struct pool *pool)
 	return pool->headroom + pool->size;
 }
 
+/* Of x86, and of arm64 with pages of 4 KiB. Where huge pages are larger it has no effect. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/*
+ * A mapping of whole huge pages is aligned to them, and the kernel asked for them: what the device
+ * reads and writes then lies in a few long pieces instead of many pages. Refused or not, the pool
+ * is the same. MAP_FAILED and errno.
+ */
+static unsigned char *map_aligned(size_t bytes)
+{
+	size_t slack = bytes % HUGE_PAGE ? 0 : HUGE_PAGE;
+	unsigned char *start = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t before;
+
+	if (start == MAP_FAILED || !slack)
+		return start;
+	before = -(uintptr_t)start % HUGE_PAGE;
+	if (before)
+		munmap(start, before);
+	if (slack > before)
+		munmap(start + before + bytes, slack - before);
+	madvise(start + before, bytes, MADV_HUGEPAGE);
+	return start + before;
+}
+
+static int map(struct pool *pool, size_t bytes)
+{
+	pool->mapping = map_aligned(bytes);
+	return pool->mapping == MAP_FAILED ? -errno : 0;
+}
+
+/* A part of a huge page would count as the whole of it against RLIMIT_MEMLOCK. */
+static void do_without_huge_pages(struct pool *pool)
+{
+	madvise(pool->mapping, pool_bytes(pool), MADV_NOHUGEPAGE);
+	madvise(pool->mapping, pool_bytes(pool), MADV_DONTNEED);
+}
+
 /* Too much for RLIMIT_MEMLOCK, or for the 1 GiB that one registration may span (EFAULT): less of it
  * may do. */
 static bool may_shrink(int error)
@@ -291,6 +330,7 @@ static void register_buffers(struct pool *pool, unsigned min_count)
 		if (!may_shrink(ret) || count == min_count)
 			break;
 		count = count / 2 > min_count ? count / 2 : min_count;
+		do_without_huge_pages(pool);
 	}
 	pool->register_error = ret;
 	if (ret < 0)
@@ -314,13 +354,6 @@ static void carve(struct pool *pool)
 		poison(buffer);
 	}
 	atomic_store_explicit(&pool->place_count[HOME], pool->count, memory_order_relaxed);
-}
-
-static int map(struct pool *pool, size_t bytes)
-{
-	pool->mapping =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return pool->mapping == MAP_FAILED ? -errno : 0;
 }
 
 int pool_new(struct ring *ring, const struct pool_options *options, struct pool **ret_pool)
