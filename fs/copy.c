@@ -132,7 +132,7 @@ static void piece_done(struct pool_copy *piece, int64_t result)
 	if (result > 0)
 		account_piece(job, (uint64_t)result);
 	if (!whole && job->direct.running) {
-		if (result == -EINVAL)
+		if (result == -EINVAL && copy_direct_is_aligned(job, piece))
 			copy_direct_refused(job);
 		job->direct.over = true;
 		whole = true; /* as far as this way goes */

@@ -106,6 +106,14 @@ uint64_t copy_direct_length(const struct copy_job *job, uint64_t length, uint64_
 	return length - length % align;
 }
 
+bool copy_direct_is_aligned(const struct copy_job *job, const struct pool_copy *piece)
+{
+	struct stat st;
+
+	return !fstat(job->src->fd, &st) &&
+	       (uint64_t)st.st_size >= piece->src_offset + piece->length;
+}
+
 void copy_direct_refused(struct copy_job *job)
 {
 	refusal_note(&job->request->fs->refusals, REFUSAL_DIRECT, job->src_device,

@@ -26,8 +26,21 @@ int copy_make_hole(int fd, uint64_t offset, uint64_t length)
 	return 0;
 }
 
-/* A filesystem without SEEK_DATA says EINVAL; a file whose last part is a hole, or that ends, says
- * ENXIO (lseek(2)). */
+/* The end of the file, where it lies between the two. */
+static int find_end(int fd, uint64_t position, uint64_t limit, uint64_t *ret_end)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	*ret_end = (uint64_t)st.st_size < limit ? (uint64_t)st.st_size : limit;
+	if (*ret_end < position)
+		*ret_end = position;
+	return 0;
+}
+
+/* A filesystem without SEEK_DATA says EINVAL; a file whose last part is a hole, or that ends
+ * before, as it may since somebody has cut it off, says ENXIO (lseek(2)). */
 int copy_find_data(int fd, uint64_t position, uint64_t limit, uint64_t *ret_data, uint64_t *ret_end)
 {
 	off_t data = lseek(fd, (off_t)position, SEEK_DATA);
@@ -36,8 +49,10 @@ int copy_find_data(int fd, uint64_t position, uint64_t limit, uint64_t *ret_data
 	*ret_data = position;
 	*ret_end = limit;
 	if (data < 0 && errno == ENXIO) {
-		*ret_data = limit;
-		return 0;
+		int err = find_end(fd, position, limit, ret_end);
+
+		*ret_data = *ret_end;
+		return err;
 	}
 	if (data < 0)
 		return errno == EINVAL ? 0 : -errno;

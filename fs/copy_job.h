@@ -97,12 +97,17 @@ void copy_direct_close(struct copy_job *job); /* allowed when they are not open 
  * before that any can. Both 0: none. */
 uint64_t copy_direct_length(const struct copy_job *job, uint64_t length, uint64_t *ret_before);
 
+/* copy_direct.c: whether all that the piece could have transferred was aligned: not, when the
+ * source ends inside it by now. */
+bool copy_direct_is_aligned(const struct copy_job *job, const struct pool_copy *piece);
+
 /* copy_direct.c: the first direct transfer was refused: remembers that. */
 void copy_direct_refused(struct copy_job *job);
 
 /*
  * copy_hole.c: where the next data and the end of it lie, as offsets in the source, not beyond
- * limit. Returns 0 or -errno.
+ * limit: at the end of a hole at the end of the file, or at position when the file ends before,
+ * both are the same. Returns 0 or -errno.
  */
 int copy_find_data(int fd, uint64_t position, uint64_t limit, uint64_t *ret_data,
 		   uint64_t *ret_end);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/copy_job.h"
 #include "session.h"
 
 #define KIB    1024ULL
@@ -304,6 +305,30 @@ static void a_hole_is_punched_where_the_destination_had_data(void **state)
 	file_done(session, &dst);
 }
 
+/* What has been cut off meanwhile is no hole. */
+static void a_source_that_ends_early_is_not_made_longer(void **state)
+{
+	struct session *session = *state;
+	struct file src = file_make(session, "src");
+	uint64_t data, end;
+
+	fill(src.fd, 0, 64 * KIB);
+	assert_int_equal(ftruncate(src.fd, 1 * MIB), 0);
+	assert_int_equal(copy_find_data(src.fd, 0, 3 * MIB, &data, &end), 0);
+	assert_int_equal(data, 0);
+	assert_int_equal(end, 64 * KIB);
+	assert_int_equal(copy_find_data(src.fd, 128 * KIB, 3 * MIB, &data, &end), 0);
+	assert_int_equal(data, 1 * MIB);
+	assert_int_equal(end, 1 * MIB);
+	assert_int_equal(copy_find_data(src.fd, 128 * KIB, 512 * KIB, &data, &end), 0);
+	assert_int_equal(data, 512 * KIB);
+	assert_int_equal(end, 512 * KIB);
+	assert_int_equal(copy_find_data(src.fd, 2 * MIB, 3 * MIB, &data, &end), 0);
+	assert_int_equal(data, 2 * MIB);
+	assert_int_equal(end, 2 * MIB);
+	file_done(session, &src);
+}
+
 static void one_reply_is_bounded_and_the_caller_goes_on(void **state)
 {
 	struct session *session = *state;
@@ -488,6 +513,7 @@ int main(void)
 		PLAIN(holes_stay_holes),
 		KERNEL(holes_stay_holes),
 		TEST(a_hole_is_punched_where_the_destination_had_data),
+		TEST(a_source_that_ends_early_is_not_made_longer),
 		cmocka_unit_test_setup_teardown(one_reply_is_bounded_and_the_caller_goes_on,
 						setup_small_bound, teardown),
 		TEST(the_old_form_never_promises_more_than_32_bits),
