@@ -42,9 +42,11 @@
 /* Through the page cache: more leaves the processor's cache between reading and writing. */
 #define BUFFERED_CHUNK (512 << 10)
 
-/* Smaller files, and shorter pieces of data, go through the page cache: who does not wait for the
- * disk by fsync(2) has the copy sooner that way, and its pages at hand. */
-#define DIRECT_MIN	 (64 << 20)
+/* Smaller files, and shorter pieces of data, go through the page cache. Around it a copy is sooner
+ * on the disk whatever its size, but who does not wait for that by fsync(2) has it at half the
+ * speed, up to where the memory that may be dirty does not take it at once: see the README for
+ * numbers. */
+#define DIRECT_MIN	 (1 << 30)
 #define DIRECT_PIECE_MIN (4 << 20)
 
 /* When others wait for a thread, a copy makes room after so much data; its caller comes back for
@@ -265,7 +267,7 @@ static bool direct_pays(const struct copy_job *job, uint64_t length)
 	uint64_t resident;
 
 	return job->src_size >= DIRECT_MIN && length >= DIRECT_PIECE_MIN &&
-	       !ring_is_plain(job->worker->ring) &&
+	       !ring_is_plain(job->worker->ring) && !copy_direct_is_in_vain(job) &&
 	       !residency(job->src->fd, job->src_offset + atomic_load(&job->copied), length,
 			  &resident) &&
 	       resident < length / 2;

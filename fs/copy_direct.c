@@ -15,7 +15,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "copy_job.h"
@@ -64,6 +66,14 @@ static int open_both(struct copy_job *job)
 	if (!src_align || !dst_align || pool_buffer_size(job->worker->pool) % job->direct.align)
 		return -EINVAL;
 	return 0;
+}
+
+/* btrfs makes checksums of all data, and since Linux 6.15 of a copy of it in the page cache. */
+bool copy_direct_is_in_vain(const struct copy_job *job)
+{
+	struct statfs fs;
+
+	return !fstatfs(job->dst->fd, &fs) && fs.f_type == BTRFS_SUPER_MAGIC;
 }
 
 int copy_direct_open(struct copy_job *job)

@@ -93,6 +93,10 @@ int copy_clone(struct copy_job *job, uint64_t *ret_cloned, uint64_t *ret_before)
 int copy_direct_open(struct copy_job *job);
 void copy_direct_close(struct copy_job *job); /* allowed when they are not open */
 
+/* copy_direct.c: whether the destination's filesystem takes O_DIRECT, but not around the processor
+ * and the page cache. */
+bool copy_direct_is_in_vain(const struct copy_job *job);
+
 /* copy_direct.c: how many of the next length bytes can go that way; or how many must be copied
  * before that any can. Both 0: none. */
 uint64_t copy_direct_length(const struct copy_job *job, uint64_t length, uint64_t *ret_before);

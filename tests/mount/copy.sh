@@ -58,11 +58,10 @@ test_copies_behave_as_natively_around_the_page_cache() {
 	at_least "$(travelled copy direct)" 1000000 'bytes by O_DIRECT'
 }
 
-# Written, and out of the page cache.
-cold_file() { # FILE SIZE
-	random_file "$1" "$2"
+# On the disk, and out of the page cache.
+cool() { # FILE
+	sync "$1"
 	dd if="$1" iflag=nocache count=0 status=none
-	dd of="$1" oflag=nocache conv=notrunc,fdatasync count=0 status=none
 }
 
 # filesystems: ext4
@@ -72,7 +71,11 @@ cold_file() { # FILE SIZE
 test_a_large_file_that_is_not_cached_is_copied_around_the_page_cache() {
 	local size=$(((100 << 20) + 777)) aligned=$((100 << 20))
 
-	cold_file "$BACKING/source" "$size"
+	# What is large is the file. Most of it is a hole.
+	truncate -s 1G "$BACKING/source"
+	random_file "$WORK/data" "$size"
+	dd if="$WORK/data" bs=1M status=none >>"$BACKING/source"
+	cool "$BACKING/source"
 	zcfs_mount
 	copy_range "$MNT/source" "$MNT/copy"
 	same "$(travelled copy direct)" "$aligned"
@@ -81,6 +84,24 @@ test_a_large_file_that_is_not_cached_is_copied_around_the_page_cache() {
 	at_most "$(fincore -bno RES "$BACKING/source" "$BACKING/copy" | awk '{ n += $1 } END { print n }')" \
 		$((size / 20)) 'bytes in the page cache'
 	cmp "$BACKING/source" "$BACKING/copy"
+}
+
+# Where a direct write is a buffered one in disguise.
+# filesystems: btrfs
+# native: no
+# needs: chattr
+test_a_large_file_is_not_written_directly_where_that_is_in_vain() {
+	truncate -s 1G "$BACKING/source"
+	random_file "$WORK/data" 5M
+	dd if="$WORK/data" bs=1M status=none >>"$BACKING/source"
+	cool "$BACKING/source"
+	zcfs_mount
+	: >"$BACKING/copy"
+	chattr +C "$BACKING/copy" # without checksums: no clone of what has some
+	copy_range "$MNT/source" "$MNT/copy"
+	cmp "$BACKING/source" "$BACKING/copy"
+	same "$(travelled copy direct)" 0
+	same "$(travelled copy fixed)" $((5 << 20))
 }
 
 # filesystems: ext4 xfs
