@@ -240,7 +240,8 @@ static int kernel_piece(struct copy_job *job, uint64_t length)
 /*
  * Clones what can be cloned from here on. Any error leaves the rest to the other ways, which find
  * the same one if it is about the files; when there must be no other way, it is the answer:
- * -EOPNOTSUPP makes the caller's kernel copy through the mount's page cache by itself.
+ * -EOPNOTSUPP makes the caller's kernel copy through the mount's page cache by itself. What is left
+ * behind the clone is then for the next request, with the same answer.
  */
 static int clone_step(struct copy_job *job, uint64_t *ret_before)
 {
@@ -255,7 +256,7 @@ static int clone_step(struct copy_job *job, uint64_t *ret_before)
 	}
 	account(job, STATS_CLONE, cloned);
 	job->clone = *ret_before > 0;
-	return STEP_AGAIN;
+	return job->request->fs->options.copy == COPY_CLONE ? STEP_END : STEP_AGAIN;
 }
 
 /*
