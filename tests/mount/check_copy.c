@@ -345,6 +345,22 @@ static void times_and_modes_follow_the_rules_of_writing(void)
 	printf("mode %o\n", st.st_mode & 07777);
 }
 
+static void a_limit_in_the_middle_of_a_large_copy_holds(void)
+{
+	const struct rlimit limit = { .rlim_cur = 1 * MIB + 5, .rlim_max = 1 * MIB + 5 };
+	int in = check_make_file("in", 3 * MIB, 1);
+	int out = make_output("out");
+
+	CHECK(fsync(in) == 0);
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(copy(in, 0, out, 0, 3 * MIB) == 1 * MIB + 5);
+	CHECK_ERRNO(copy(in, 0, out, 1 * MIB + 5, 1), EFBIG);
+	check_show_file("out");
+	CHECK(copy(in, 5, out, 1 * MIB, 10) == 5);
+	check_show_file("out");
+}
+
 static void a_copy_across_directories_works(void)
 {
 	int in, out;
@@ -380,6 +396,7 @@ static const struct check checks[] = {
 	CHECK_ENTRY(unlinked_files_can_be_copied),
 	CHECK_ENTRY(direct_files_can_be_copied),
 	CHECK_ENTRY(times_and_modes_follow_the_rules_of_writing),
+	CHECK_ENTRY(a_limit_in_the_middle_of_a_large_copy_holds),
 	CHECK_ENTRY(a_copy_across_directories_works),
 };
 

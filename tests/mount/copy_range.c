@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] SOURCE DESTINATION
+ * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] [-w] [-m FILE] SOURCE DESTINATION
  *
  * Copies by copy_file_range(2) alone, where cp would look for holes and fall back to reading and
- * writing. The destination is not truncated. Prints the bytes copied and how many calls they took.
+ * writing. The destination is not truncated. Prints the bytes copied and how many calls they took,
+ * also when an error came after them, which ends it with 1.
+ *
+ *     -w         waits for the end of standard input when both files are open
+ *     -m FILE    has that file mapped meanwhile, each page of it touched and the first one written,
+ *                and compares it with the source afterwards (3: they differ)
  */
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct range {
@@ -20,15 +29,14 @@ struct range {
 	uint64_t length;
 	size_t piece; /* bytes that one call asks for */
 	unsigned calls;
+	uint64_t copied;
 };
 
-/* Returns the bytes copied, or -1. */
-static int64_t copy(int in, int out, struct range *range)
+/* Returns 0 or -1. */
+static int copy(int in, int out, struct range *range)
 {
-	uint64_t copied = 0;
-
-	while (copied < range->length) {
-		uint64_t rest = range->length - copied;
+	while (range->copied < range->length) {
+		uint64_t rest = range->length - range->copied;
 		ssize_t n = copy_file_range(in, &range->in, out, &range->out,
 					    rest < range->piece ? rest : range->piece, 0);
 
@@ -36,19 +44,57 @@ static int64_t copy(int in, int out, struct range *range)
 			return -1;
 		if (n == 0)
 			break;
-		copied += (uint64_t)n;
+		range->copied += (uint64_t)n;
 		range->calls++;
 	}
-	return (int64_t)copied;
+	return 0;
+}
+
+static void wait_for_end_of_input(void)
+{
+	char byte;
+
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
+struct view {
+	char *data;
+	size_t size;
+};
+
+/* A shared mapping of the whole file, NULL when it cannot be had. */
+static struct view map(const char *name)
+{
+	struct view view = { .data = NULL };
+	int fd = open(name, O_RDWR);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return view;
+	view.size = (size_t)st.st_size;
+	view.data = mmap(NULL, view.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (view.data == MAP_FAILED)
+		view.data = NULL;
+	return view;
+}
+
+static void touch(struct view view)
+{
+	for (size_t i = 0; i < view.size; i += 4096)
+		(void)*(volatile char *)&view.data[i];
+	view.data[0] = 'x';
 }
 
 int main(int argc, char **argv)
 {
 	struct range range = { .length = INT64_MAX, .piece = SSIZE_MAX };
-	int64_t copied;
-	int option, in, out;
+	struct view view = { .data = NULL };
+	bool wait = false;
+	int option, in, out, err;
 
-	while ((option = getopt(argc, argv, "i:o:n:p:")) != -1) {
+	while ((option = getopt(argc, argv, "i:o:n:p:wm:")) != -1) {
 		switch (option) {
 		case 'i':
 			range.in = strtoll(optarg, NULL, 0);
@@ -62,6 +108,16 @@ int main(int argc, char **argv)
 		case 'p':
 			range.piece = strtoull(optarg, NULL, 0);
 			break;
+		case 'w':
+			wait = true;
+			break;
+		case 'm':
+			view = map(optarg);
+			if (!view.data) {
+				perror("copy_range: mapping");
+				return 1;
+			}
+			break;
 		default:
 			return 2;
 		}
@@ -74,11 +130,20 @@ int main(int argc, char **argv)
 		perror("copy_range: open");
 		return 1;
 	}
-	copied = copy(in, out, &range);
-	if (copied < 0) {
+	if (wait)
+		wait_for_end_of_input();
+	if (view.data)
+		touch(view);
+	err = copy(in, out, &range);
+	if (err)
 		perror("copy_range");
-		return 1;
+	printf("%llu bytes in %u calls\n", (unsigned long long)range.copied, range.calls);
+	if (!err && view.data) {
+		struct view source = map(argv[optind]);
+
+		if (!source.data || source.size != view.size ||
+		    memcmp(source.data, view.data, view.size) != 0)
+			return 3;
 	}
-	printf("%lld bytes in %u calls\n", (long long)copied, range.calls);
-	return 0;
+	return err ? 1 : 0;
 }

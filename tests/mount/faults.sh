@@ -73,13 +73,15 @@ test_an_interrupted_or_busy_call_is_tried_again() {
 }
 
 test_a_copy_that_fails_in_the_middle_has_copied_a_whole_prefix() {
-	local call first size
+	local mode call first size
 
 	random_file "$BACKING/f" 20000000
 	prepare
-	for call in pread pwrite; do
-		for first in 1 2 7 30; do
-			zcfs_mount -o io=plain,copy_buffer_size=64K
+	for mode in fixed direct; do
+		for first in 'pread 1' 'pread 2' 'pread 30' 'pwrite 1' 'pwrite 7' 'pwrite 30'; do
+			call=${first% *}
+			first=${first#* }
+			zcfs_mount -o "io=plain,copy=$mode,copy_buffer_size=64K"
 			fault "$call" "$first" 100000 $EIO
 			fails_with 'Input/output error' copy_range "$MNT/f" "$MNT/copy"
 			fault
