@@ -636,7 +636,8 @@ struct acl {
 	struct acl_entry entry[6];
 };
 
-/* An ACL with one user and one group beside the usual three. */
+/* An ACL with one user and one group beside the usual three. The mask, which becomes the mode's
+ * group permissions, has execution always: see modes[] in differ_generator.c. */
 static size_t make_acl(unsigned char *data, long seed)
 {
 	const uint16_t perm = (uint16_t)(seed & 7);
@@ -646,7 +647,7 @@ static size_t make_acl(unsigned char *data, long seed)
 			   { 0x02, perm, FIRST_USER },
 			   { 0x04, 4, UINT32_MAX },
 			   { 0x08, (uint16_t)(perm ^ 5), COMMON_GROUP },
-			   { 0x10, (uint16_t)(seed >> 3 & 7), UINT32_MAX },
+			   { 0x10, (uint16_t)((seed >> 3 & 7) | 1), UINT32_MAX },
 			   { 0x20, (uint16_t)(seed >> 6 & 7), UINT32_MAX } },
 	};
 
@@ -846,9 +847,9 @@ CALL(load)
 }
 
 /*
- * mtime moves when a clean page is written to. With a write-back cache it is written back before an
- * attribute is set (Linux 6.18, fs/fuse/dir.c, fuse_do_setattr()), natively later; so here at once
- * on both sides.
+ * Natively mtime moves when a clean page is written to; at the mount when it is written back, and
+ * with a write-back cache before an attribute is set (Linux 6.18, fs/fuse/dir.c,
+ * fuse_do_setattr()). So it is written back at once on both sides.
  */
 CALL(store)
 {
@@ -857,7 +858,7 @@ CALL(store)
 
 	fill(actor->buffer, size, N[3]);
 	n = (long)copy_pages(actor->map[N[0]].address + N[1], actor->buffer, size);
-	if (size && actor->rules->writeback)
+	if (size)
 		msync(actor->map[N[0]].address, actor->map[N[0]].size, MS_SYNC);
 	return n;
 }

@@ -88,15 +88,15 @@ static bool changes_no_owner(const struct rules *rules, const struct step *step)
 /*
  * write(2) and fallocate(2) take file capabilities away before the filesystem is asked
  * (fs/fuse/file.c, fuse_cache_write_iter(): kiocb_modified(), fuse_file_fallocate():
- * file_modified()). Natively XFS first refuses what O_DIRECT does not allow, and btrfs takes none
- * when it finds no block to punch. With a write-back cache the pages that a program wrote before it
- * set them are written, and take them away, later (fs/fuse/xattr.c, fuse_setxattr()).
+ * file_modified()). Natively btrfs takes none when it finds no block to punch. With a write-back
+ * cache the pages that a program wrote before it set them are written, and take them away, later
+ * (fs/fuse/xattr.c, fuse_setxattr()).
  */
 static bool sets_capabilities(const struct rules *rules, const struct step *step)
 {
 	const bool by_fd = is_call(step, "fsetxattr");
 
-	if (rules->ext4 && !rules->writeback)
+	if (!rules->btrfs && !rules->writeback)
 		return false;
 	return (by_fd || is_call(step, "setxattr") || is_call(step, "lsetxattr")) &&
 	       step->n[by_fd] == XATTR_CAPABILITY;
@@ -117,16 +117,16 @@ static bool sets_flags(const struct rules *rules, const struct step *step)
 }
 
 /*
- * A write takes set-id bits away before it is sent (fs/fuse/file.c, fuse_cache_write_iter():
- * kiocb_modified()), and so does one that O_DIRECT refuses. Natively XFS refuses it first. ext4
- * does not, but with a write-back cache the times are the kernel's.
+ * A write takes set-id bits away, and meets the limits of a file's size, before it is sent
+ * (fs/fuse/file.c, fuse_cache_write_iter(): generic_write_checks(), kiocb_modified()), and so does
+ * one that O_DIRECT refuses. Natively XFS refuses it first. ext4 does not, but with a write-back
+ * cache the times are the kernel's.
  */
 static bool opens_direct(const struct rules *rules, const struct step *step)
 {
 	const bool at = is_call(step, "openat");
-	const bool by_root = rules->root && (step->actor == 0 || step->actor == 3);
 
-	return (rules->writeback || (rules->xfs && !by_root)) &&
+	return (rules->writeback || rules->xfs) &&
 	       (at || is_call(step, "open") || is_call(step, "tmpfile")) &&
 	       (step->n[at] & O_DIRECT);
 }
@@ -177,11 +177,16 @@ static bool maps_backing_file(const struct rules *rules, const struct step *step
 	       is_call(step, "ofd_setlk") || is_call(step, "flock");
 }
 
-/* What rename(2) leaves then is a device, which nobody can open on the mount of an ordinary user
- * (fusermount3(1): nodev). */
+/*
+ * What rename(2) leaves then is a device, which nobody can open on the mount of an ordinary user
+ * (fusermount3(1): nodev). ext4 moves the directory's times also when it fails after it has put the
+ * device there for a moment; the kernel keeps the old ones, as after any failure, until they time
+ * out (fs/fuse/dir.c, fuse_rename_common()).
+ */
 static bool leaves_whiteout(const struct rules *rules, const struct step *step)
 {
-	return !rules->root && is_call(step, "renameat2") && (step->n[0] & RENAME_WHITEOUT);
+	return (rules->ext4 || !rules->root) && is_call(step, "renameat2") &&
+	       (step->n[0] & RENAME_WHITEOUT);
 }
 
 /* The kernel opens a file anew for its flags (fs/fuse/ioctl.c, fuse_priv_ioctl_prepare()). zcfs as
