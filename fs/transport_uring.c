@@ -24,8 +24,10 @@
  *
  * The start. A kernel that was told FUSE_OVER_IO_URING holds back all requests until each queue has
  * an entry, or until a registration failed (Linux 6.18 fs/fuse/dev.c, fuse_block_alloc()). So the
- * workers are made before INIT is answered, and when they have not registered within a second the
- * supervisor sends a registration that must fail: /dev/fuse then serves.
+ * workers are made before INIT is answered, and when there is a queue without an entry after a
+ * second the supervisor sends a registration that must fail: /dev/fuse then serves. From that on no
+ * worker registers any more: once each queue has an entry the kernel uses them, and Linux 7.3 takes
+ * no commit after such a failure, so that requests would never be answered.
  *
  * The end. An unmount or an abort ends each command with ENOTCONN or ECONNABORTED. transport_uring_
  * stop() wakes the workers by a descriptor that each ring polls; their commands are taken back by
@@ -75,8 +77,8 @@ enum state { PREPARING, ARRANGING, REGISTERING, ENDING };
 
 struct uring_queue {
 	unsigned id; /* the CPU */
-	unsigned workers; /* changed under transport->lock, by the supervisor alone once requests
-			     come */
+	atomic_uint workers; /* that serve it, or will */
+	unsigned registered; /* of them, under transport->lock */
 	atomic_uint busy; /* of them, those that serve a request */
 	atomic_uint served; /* requests, to see that it moves */
 	unsigned served_before; /* the supervisor's, as is what follows */
@@ -127,6 +129,8 @@ struct transport_uring {
 	unsigned detached; /* of them, those that wait for another thread's answer */
 	unsigned ready; /* have ring and pool */
 	unsigned registered;
+	unsigned queues_up; /* have an entry: when all have, the kernel uses them */
+	bool given_up; /* nobody registers any more */
 	int start_error; /* of the first worker that could not start */
 	int error; /* of a queue that broke */
 
@@ -369,6 +373,28 @@ static void nap_ms(unsigned ms)
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
 }
 
+/* Under the lock, so that the supervisor knows what the kernel knows. */
+static int try_to_register(struct uring_worker *worker, const struct iovec *entry)
+{
+	struct transport_uring *transport = worker->transport;
+	struct uring_queue *queue = worker->queue;
+	int err = -ECANCELED;
+
+	pthread_mutex_lock(&transport->lock);
+	if (!transport->given_up) {
+		submit_command(worker, FUSE_IO_URING_CMD_REGISTER, entry);
+		err = ring_run(worker->worker.ring, false);
+		if (err >= 0)
+			err = worker->received && worker->result < 0 ? worker->result : 0;
+	}
+	if (!err) {
+		transport->registered++;
+		transport->queues_up += !queue->registered++;
+	}
+	pthread_mutex_unlock(&transport->lock);
+	return err;
+}
+
 /*
  * Gives the kernel this worker's entry. A command that is taken stays out until the first request.
  * The kernel says EAGAIN until it has digested the reply of INIT, which was sent just now.
@@ -382,19 +408,16 @@ static int register_entry(struct uring_worker *worker)
 		{ .iov_base = zerocopy ? NULL : pool_buffer_data(buffer),
 		  .iov_len = zerocopy ? 0 : pool_buffer_size(worker->worker.pool) },
 	};
-	int err;
+	int err = -EAGAIN;
 
 	worker->request.buffer = buffer;
 	for (int tries = 0; tries < START_TIMEOUT_MS; tries++) {
-		submit_command(worker, FUSE_IO_URING_CMD_REGISTER, entry);
-		err = ring_run(worker->worker.ring, false);
-		if (err < 0)
-			return err;
-		if (!worker->received || worker->result != -EAGAIN)
+		err = try_to_register(worker, entry);
+		if (err != -EAGAIN)
 			break;
 		nap_ms(1);
 	}
-	return worker->received && worker->result < 0 ? worker->result : 0;
+	return err;
 }
 
 /*
@@ -427,7 +450,8 @@ static int serve_all(struct uring_worker *worker)
 	pthread_mutex_lock(&transport->lock);
 	if (err && !transport->start_error)
 		transport->start_error = err;
-	transport->registered += !err;
+	if (err && !worker->late) /* one that was added is not replaced for ever */
+		worker->queue->workers--;
 	pthread_cond_broadcast(&transport->changed);
 	pthread_mutex_unlock(&transport->lock);
 	if (!err && worker->late)
@@ -664,6 +688,7 @@ static bool supervise_start(struct transport_uring *transport)
 {
 	const unsigned wanted = transport->plan.queues * transport->plan.workers;
 	struct timespec until;
+	unsigned missing;
 	bool up;
 	int err;
 
@@ -675,10 +700,15 @@ static bool supervise_start(struct transport_uring *transport)
 	while (transport->state == REGISTERING && transport->registered < wanted &&
 	       !transport->start_error && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&transport->changed, &transport->lock, &until);
-	up = transport->state == REGISTERING && transport->registered == wanted;
+	up = transport->state == REGISTERING && transport->queues_up == transport->plan.queues;
+	transport->given_up = !up;
+	missing = wanted - transport->registered;
 	err = transport->start_error ? transport->start_error : -ETIMEDOUT;
 	pthread_mutex_unlock(&transport->lock);
 	atomic_store(&transport->up, up);
+	if (up && missing)
+		log_warning("io_uring: %u of %u entries are not there yet: %s", missing, wanted,
+			    strerror(-err));
 	if (up || atomic_load(&transport->stopping))
 		return up;
 	if (is_end_of_connection(err))
