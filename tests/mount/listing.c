@@ -92,19 +92,26 @@ static void go_back(DIR *dir, const struct place places[PLACES])
 	}
 }
 
-/* A process that makes entries and removes them, until it is killed. */
-static int disturb(int dir_fd)
+static void come_and_go(int dir_fd)
 {
 	char name[32];
-	int pid = fork();
 
-	for (unsigned long i = 0; pid == 0; i++) {
+	for (unsigned long i = 0;; i++) {
 		snprintf(name, sizeof(name), "new-%lu", i % 1000);
 		if (mknodat(dir_fd, name, S_IFREG | 0644, 0) && errno != EEXIST)
 			_exit(1);
 		snprintf(name, sizeof(name), "new-%lu", i * 7 % 1000);
 		unlinkat(dir_fd, name, 0);
 	}
+}
+
+/* A process that makes entries and removes them, until it is killed. */
+static int disturb(int dir_fd)
+{
+	int pid = fork();
+
+	if (pid == 0)
+		come_and_go(dir_fd);
 	return pid;
 }
 
