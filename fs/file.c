@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "attr.h"
@@ -19,6 +20,7 @@
 #include "lock.h"
 #include "names.h"
 #include "ops.h"
+#include "refusal.h"
 #include "request.h"
 #include "transport_uring.h"
 #include "worker.h"
@@ -56,7 +58,7 @@ static int backing_flags(const struct fs *fs, uint32_t caller_flags)
 
 /* Filesystems that do nothing at close(2), so that there is no error to be reported there (no
  * flush() in their file_operations). NFS, CIFS, FUSE and the like write back at close. */
-static bool closes_silently(int fd)
+static bool is_silent_type(int fd)
 {
 	struct statfs st;
 
@@ -74,34 +76,37 @@ static bool closes_silently(int fd)
 	}
 }
 
+static bool closes_silently(struct fs *fs, int fd, const struct statx *stx)
+{
+	const dev_t dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
+
+	if (refusal_is_known(&fs->refusals, REFUSAL_FLUSH, dev, dev))
+		return true;
+	if (!is_silent_type(fd))
+		return false;
+	refusal_note(&fs->refusals, REFUSAL_FLUSH, dev, dev);
+	return true;
+}
+
 /*
  * Whether close(2) may go without FLUSH, which spares small files a round trip. The kernel then
  * does not write dirty pages at close either (Linux 5.16, fs/fuse/file.c, fuse_flush()): an O_RDWR
  * file may have some, dirtied through a shared mapping; the other two cannot. With a write-back
  * cache the kernel ignores the flag. A forwarded POSIX lock ends with FLUSH.
  */
-static bool needs_no_flush(const struct fs *fs, int fd, int flags)
+static bool needs_no_flush(struct fs *fs, int fd, int flags, const struct statx *stx)
 {
 	if (fs->options.locks == LOCKS_FORWARD)
 		return false;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return true;
-	return (flags & O_ACCMODE) == O_WRONLY && closes_silently(fd);
+	return (flags & O_ACCMODE) == O_WRONLY && closes_silently(fs, fd, stx);
 }
 
-/* FOPEN_* for cache=auto: the pages may stay when the file is what it was at the last open. */
-static uint32_t keep_cache_if_unchanged(struct fs *fs, struct inode *inode, int fd)
+static uint32_t reply_flags(struct fs *fs, struct inode *inode, int fd, int flags,
+			    const struct statx *stx)
 {
-	struct statx stx;
-
-	if (attr_get(fd, &stx))
-		return 0;
-	return inode_data_unchanged(fs->inodes, inode, &stx) ? FOPEN_KEEP_CACHE : 0;
-}
-
-static uint32_t reply_flags(struct fs *fs, struct inode *inode, int fd, int flags)
-{
-	uint32_t reply = needs_no_flush(fs, fd, flags) ? FOPEN_NOFLUSH : 0;
+	uint32_t reply = needs_no_flush(fs, fd, flags, stx) ? FOPEN_NOFLUSH : 0;
 
 	if (transport_uring_has_zerocopy(fs->uring))
 		reply |= FOPEN_IO_URING_ZERO_COPY;
@@ -110,8 +115,9 @@ static uint32_t reply_flags(struct fs *fs, struct inode *inode, int fd, int flag
 		return reply | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 	case CACHE_ALWAYS:
 		return reply | FOPEN_KEEP_CACHE;
-	case CACHE_AUTO:
-		return reply | keep_cache_if_unchanged(fs, inode, fd);
+	case CACHE_AUTO: /* the pages may stay when the file is what it was at the last open */
+		return reply |
+		       (inode_data_unchanged(fs->inodes, inode, stx) ? FOPEN_KEEP_CACHE : 0);
 	}
 	return reply;
 }
@@ -200,16 +206,19 @@ static int open_for(struct request *request, const struct inode_ref *ref, int *f
 	return open_with(request, ref, flags, asked_flags, open_flags);
 }
 
-/* Makes the handle of an open file, and the reply. Takes fd over, also on error. */
+/* Makes the handle of an open file, whose attributes are stx, and the reply. Takes fd over, also on
+ * error. */
 static int add_file(struct request *request, const struct inode_ref *ref, int fd, int flags,
-		    struct fuse_open_out *ret_open)
+		    const struct statx *stx, struct fuse_open_out *ret_open)
 {
 	struct fs *fs = request->fs;
 	enum passthrough_mode passthrough;
 	int err;
 
 	/* As long as the descriptor is ours: once there is a number, somebody may release it. */
-	*ret_open = (struct fuse_open_out){ .open_flags = reply_flags(fs, ref->inode, fd, flags) };
+	*ret_open = (struct fuse_open_out){
+		.open_flags = reply_flags(fs, ref->inode, fd, flags, stx),
+	};
 	passthrough = passthrough_open(request, ref->inode, fd, flags, ret_open);
 	err = handle_add_file(fs->handles, ref->inode, fd, flags, passthrough, &ret_open->fh);
 	if (err) {
@@ -217,6 +226,19 @@ static int add_file(struct request *request, const struct inode_ref *ref, int fd
 		close(fd);
 	}
 	return err;
+}
+
+static int add_opened(struct request *request, const struct inode_ref *ref, int fd, int flags,
+		      struct fuse_open_out *ret_open)
+{
+	struct statx stx;
+	int err = attr_get(fd, &stx);
+
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return add_file(request, ref, fd, flags, &stx, ret_open);
 }
 
 static int file_open(struct request *request, const struct fuse_open_in *in)
@@ -234,7 +256,7 @@ static int file_open(struct request *request, const struct fuse_open_in *in)
 	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
 	if (fd < 0)
 		return fd;
-	return add_file(request, &ref, fd, flags, &request->out.open);
+	return add_opened(request, &ref, fd, flags, &request->out.open);
 }
 
 void op_open(struct request *request)
@@ -275,7 +297,7 @@ static void forget_entry(struct fs *fs, const struct fuse_entry_out *entry)
 
 /* Handle and reply for a file whose entry is already in the reply, with its lookup counted. Takes
  * fd over, also on error. */
-static int add_created(struct request *request, int fd, int flags)
+static int add_created(struct request *request, int fd, int flags, const struct statx *stx)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
@@ -285,7 +307,7 @@ static int add_created(struct request *request, int fd, int flags)
 		close(fd);
 		return err;
 	}
-	return add_file(request, &ref, fd, flags, &request->out.create.open);
+	return add_file(request, &ref, fd, flags, stx, &request->out.create.open);
 }
 
 static int create_new(struct request *request, const struct inode_ref *dir,
@@ -294,16 +316,17 @@ static int create_new(struct request *request, const struct inode_ref *dir,
 	struct fuse_entry_out *entry = &request->out.create.entry;
 	int flags = backing_flags(request->fs, in->flags);
 	int fd = open_as_caller(request, dir, request->name[0], flags | O_CREAT | O_EXCL, in);
+	struct statx stx;
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = names_entry_of_fd(request->fs, fd, entry);
+	err = names_entry_of_fd(request->fs, fd, &stx, entry);
 	if (err) {
 		close(fd);
 		return err;
 	}
-	err = add_created(request, fd, flags);
+	err = add_created(request, fd, flags, &stx);
 	if (err)
 		forget_entry(request->fs, entry);
 	return err;
@@ -324,7 +347,7 @@ static int open_entry(struct request *request, const struct fuse_create_in *in)
 	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
 	if (fd < 0)
 		return fd;
-	return add_file(request, &ref, fd, flags, &request->out.create.open);
+	return add_opened(request, &ref, fd, flags, &request->out.create.open);
 }
 
 /*
@@ -412,6 +435,7 @@ static int file_tmpfile(struct request *request, const struct fuse_create_in *in
 	struct fs *fs = request->fs;
 	struct fuse_entry_out *entry = &request->out.create.entry;
 	int flags = backing_flags(fs, in->flags) & ~O_TRUNC;
+	struct statx stx;
 	int err = inode_ref_get(fs->inodes, request->in.nodeid, &dir);
 
 	if (err)
@@ -420,12 +444,12 @@ static int file_tmpfile(struct request *request, const struct fuse_create_in *in
 	fd = open_as_caller(request, &dir, ".", flags | O_TMPFILE | ((int)in->flags & O_EXCL), in);
 	if (fd < 0)
 		return fd;
-	err = names_entry_of_fd(fs, fd, entry);
+	err = names_entry_of_fd(fs, fd, &stx, entry);
 	if (err)
 		return err;
 	err = pin(fs, fd);
 	if (!err)
-		err = add_created(request, take_fd(&fd), flags);
+		err = add_created(request, take_fd(&fd), flags, &stx);
 	if (err)
 		forget_entry(fs, entry);
 	return err;

@@ -81,12 +81,12 @@ int names_lookup(struct fs *fs, const struct inode_ref *dir, const char *name,
 	return fd < 0 ? fd : count_lookup(fs, fd, true, &stx, ret_entry);
 }
 
-int names_entry_of_fd(struct fs *fs, int fd, struct fuse_entry_out *ret_entry)
+int names_entry_of_fd(struct fs *fs, int fd, struct statx *ret_stx,
+		      struct fuse_entry_out *ret_entry)
 {
-	struct statx stx;
-	int err = attr_get(fd, &stx);
+	int err = attr_get(fd, ret_stx);
 
-	return err ? err : count_lookup(fs, fd, false, &stx, ret_entry);
+	return err ? err : count_lookup(fs, fd, false, ret_stx, ret_entry);
 }
 
 static void reply_entry(struct request *request, int err)
@@ -253,6 +253,7 @@ static int make_link(struct request *request, const struct fuse_link_in *in)
 	CLEANUP_INODE struct inode_ref dir = INODE_REF_NONE;
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
+	struct statx stx;
 	int err = inode_ref_get(fs->inodes, request->in.nodeid, &dir);
 
 	if (!err)
@@ -262,7 +263,7 @@ static int make_link(struct request *request, const struct fuse_link_in *in)
 	if (linkat(fs->proc_self_fd, fs_proc_name(ref.fd).text, dir.fd, request->name[0],
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	return names_entry_of_fd(fs, ref.fd, &request->out.entry);
+	return names_entry_of_fd(fs, ref.fd, &stx, &request->out.entry);
 }
 
 void op_link(struct request *request)

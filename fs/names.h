@@ -15,7 +15,8 @@ struct fs;
 int names_lookup(struct fs *fs, const struct inode_ref *dir, const char *name,
 		 struct fuse_entry_out *ret_entry);
 
-/* The same for a file that is open as fd, which stays the caller's. */
-int names_entry_of_fd(struct fs *fs, int fd, struct fuse_entry_out *ret_entry);
+/* The same for a file that is open as fd, which stays the caller's; its attributes too. */
+int names_entry_of_fd(struct fs *fs, int fd, struct statx *ret_stx,
+		      struct fuse_entry_out *ret_entry);
 
 #endif

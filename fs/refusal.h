@@ -20,6 +20,7 @@ enum refusal {
 	REFUSAL_NONE,
 	REFUSAL_CLONE, /* FICLONERANGE from the first device to the second */
 	REFUSAL_DIRECT, /* O_DIRECT on both */
+	REFUSAL_FLUSH, /* to do anything at close(2); the device twice */
 };
 
 #define REFUSALS 16
