@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Credentials. The kernel writes to the backing file as the thread that opened the backing id
- * (Linux 6.9, fs/backing-file.c, backing_file_write_iter()), and what it does before on the FUSE
- * inode to clear set-uid bits does nothing with FUSE_HANDLE_KILLPRIV_V2, which leaves that to the
- * server (fs/fuse/dir.c, fuse_setattr()). So the id is opened without CAP_FSETID: the backing
+ * (Linux 7.3, fs/fuse/backing.c, fuse_backing_open() keeps its credentials; passthrough.c,
+ * fuse_passthrough_write_iter() gives them to backing_file_write_iter()). What that does before, on
+ * the FUSE inode and as the caller, to clear set-uid bits does nothing with
+ * FUSE_HANDLE_KILLPRIV_V2, which leaves it to the server (fs/fuse/dir.c, fuse_setattr(): it takes
+ * ATTR_KILL_SUID and ATTR_MODE out). So the id is opened without CAP_FSETID: the backing
  * filesystem then clears set-uid and set-gid bits at each write, root's included, and file
  * capabilities as always. The caller's RLIMIT_FSIZE counts, as he is the one who writes.
  *
- * The kernel opens the backing file once more for each open file, with the flags of the caller.
- * What fd the id was made of matters only by its path: it is one for reading, for a writer's would
- * keep the backing file from being executed until the last reader has closed it.
+ * The kernel opens the backing file once more for each open file, with the flags of the caller
+ * (fs/fuse/passthrough.c, fuse_passthrough_open()). What fd the id was made of matters only by its
+ * path: it is one for reading, for a writer's would keep the backing file from being executed until
+ * the last reader has closed it.
  */
 #include "passthrough.h"
 
@@ -60,8 +63,9 @@ bool passthrough_is_wanted(const struct fs *fs)
 
 /*
  * Filesystems that lie on others count as 1, all others as 0, and the kernel wants the backing
- * below max_stack_depth. With 1, the least, an overlay can still lie on the mount: 2 is where the
- * kernel's stack ends.
+ * below max_stack_depth, else the id gets ELOOP (Linux 7.3, fs/fuse/backing.c,
+ * fuse_backing_open()); 0 means no passthrough at all (fs/fuse/inode.c). With 1, the least, an
+ * overlay can still lie on the mount: 2 is where the kernel's stack ends.
  */
 static uint32_t stack_depth(const char *backing)
 {
@@ -121,7 +125,7 @@ static int32_t open_id(struct request *request, int fd, int flags)
 	id = ioctl(fs->device_fd, FUSE_DEV_IOC_BACKING_OPEN, &map);
 	id = id < 0 ? -errno : id;
 	cred_raise_fsetid(cred);
-	return id ? id : -EIO; /* 0 is none to the kernel */
+	return id ? id : -EIO; /* 0 is none: fuse_passthrough_open() takes those above it */
 }
 
 /* The connection may be gone, and the id with it. */
@@ -133,7 +137,8 @@ static void close_id(struct fs *fs, int32_t id)
 		return;
 }
 
-/* Whether that error says the same of every file to come. */
+/* Whether that error says the same of every file to come: no CAP_SYS_ADMIN, or a connection without
+ * passthrough (fs/fuse/backing.c, fuse_backing_open()); a kernel without the ioctl. */
 static bool is_final(int err)
 {
 	return err == -EPERM || err == -ENOTTY;
@@ -252,7 +257,8 @@ enum passthrough_mode passthrough_open(struct request *request, struct inode *in
 	stats_add(&fs->passthrough.opens[result], 1);
 	if (mode != PASSTHROUGH_BY_ID)
 		return mode;
-	/* The kernel takes no other flags beside it (fs/fuse/iomode.c, FOPEN_PASSTHROUGH_MASK), and
+	/* The kernel takes no other flags beside it but these and
+	 * FOPEN_PARALLEL_DIRECT_WRITES (Linux 7.3, fs/fuse/iomode.c, FOPEN_PASSTHROUGH_MASK), and
 	 * the pages that the mount may have are not those that will now be written. */
 	out->open_flags = (out->open_flags & FOPEN_NOFLUSH) | FOPEN_PASSTHROUGH |
 			  (is_writer ? FOPEN_DIRECT_IO : 0);

@@ -7,9 +7,11 @@
  * FUSE client straight to the backing file, and no request comes here. Off unless asked for, and
  * only for root: CAP_SYS_ADMIN is needed.
  *
- * The kernel wants all that have an inode open to agree (Linux 6.9, fs/fuse/iomode.c): either every
- * open file of it goes through the page cache of the mount, or every one names the same backing
- * file, by a number that FUSE_DEV_IOC_BACKING_OPEN gives. Otherwise open(2) ends in EIO. So an
+ * The kernel wants all that have an inode open to agree: either every open file of it goes through
+ * the page cache of the mount, or every one names the same backing file, by a number that
+ * FUSE_DEV_IOC_BACKING_OPEN gives. Otherwise open(2) ends in EIO (Linux 7.3, fs/fuse/iomode.c: no
+ * backing file where the inode has one, fuse_file_io_open(); another one, or one where the page
+ * cache is in use, fuse_inode_uncached_io_start(); two numbers of one file count as two). So an
  * inode has one mode from its first open file to its last, and one number that all share:
  *
  *                      first open            next ones, until all are closed
