@@ -241,27 +241,31 @@ static int add_opened(struct request *request, const struct inode_ref *ref, int 
 	return add_file(request, ref, fd, flags, &stx, ret_open);
 }
 
-static int file_open(struct request *request, const struct fuse_open_in *in)
+/* Opens an inode with the flags that a request has brought. */
+static int open_inode(struct request *request, uint64_t nodeid, uint32_t asked_flags,
+		      uint32_t open_flags, struct fuse_open_out *ret_open)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
-	int flags = backing_flags(fs, in->flags);
-	int err = inode_ref_get(fs->inodes, request->in.nodeid, &ref);
+	int flags = backing_flags(fs, asked_flags);
+	int err = inode_ref_get(fs->inodes, nodeid, &ref);
 	int fd;
 
 	if (!err)
 		err = check_type(inode_type(ref.inode));
 	if (err)
 		return err;
-	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
+	fd = open_for(request, &ref, &flags, asked_flags, open_flags);
 	if (fd < 0)
 		return fd;
-	return add_opened(request, &ref, fd, flags, &request->out.open);
+	return add_opened(request, &ref, fd, flags, ret_open);
 }
 
 void op_open(struct request *request)
 {
-	int err = file_open(request, request->argument);
+	const struct fuse_open_in *in = request->argument;
+	int err = open_inode(request, request->in.nodeid, in->flags, in->open_flags,
+			     &request->out.open);
 
 	if (err)
 		request_reply_error(request, err);
@@ -332,24 +336,6 @@ static int create_new(struct request *request, const struct inode_ref *dir,
 	return err;
 }
 
-static int open_entry(struct request *request, const struct fuse_create_in *in)
-{
-	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
-	struct fs *fs = request->fs;
-	int flags = backing_flags(fs, in->flags);
-	int err = inode_ref_get(fs->inodes, request->out.create.entry.nodeid, &ref);
-	int fd;
-
-	if (!err)
-		err = check_type(inode_type(ref.inode));
-	if (err)
-		return err;
-	fd = open_for(request, &ref, &flags, in->flags, in->open_flags);
-	if (fd < 0)
-		return fd;
-	return add_opened(request, &ref, fd, flags, &request->out.create.open);
-}
-
 /*
  * The name exists, though the kernel thought it did not: it was made in the backing directory a
  * moment ago. The kernel checks no permission on a file that it believes to be new, so it is opened
@@ -368,7 +354,8 @@ static int open_existing(struct request *request, const struct inode_ref *dir,
 	err = names_lookup(request->fs, dir, request->name[0], entry);
 	if (err)
 		return err;
-	err = open_entry(request, in);
+	err = open_inode(request, entry->nodeid, in->flags, in->open_flags,
+			 &request->out.create.open);
 	if (err)
 		forget_entry(request->fs, entry);
 	return err;
