@@ -120,6 +120,23 @@ static struct request *detach(struct request *request)
 
 static const struct transport_ops ops = { .reply = reply, .finish = finish, .detach = detach };
 
+struct handle *fs_fixture_handle(struct fs_fixture *f, enum handle_kind kind, uint64_t nodeid,
+				 int fd, int flags)
+{
+	struct inode_ref ref;
+	struct handle *handle;
+	uint64_t fh;
+
+	assert_true(fd >= 0);
+	assert_int_equal(inode_ref_get(f->fs->inodes, nodeid, &ref), 0);
+	assert_int_equal(handle_add(f->fs->handles, kind, ref.inode, fd, flags, &fh), 0);
+	inode_ref_put(&ref);
+	handle = handle_get(f->fs->handles, fh, kind);
+	assert_non_null(handle);
+	handle_put(handle);
+	return handle;
+}
+
 void exchange_init(struct exchange *x, struct fs_fixture *f, uint64_t nodeid, const void *argument)
 {
 	static uint64_t unique = 2;

@@ -39,6 +39,11 @@ void fs_fixture_init(struct fs_fixture *f, const struct options *options);
 /* Asserts that no handle and, but for the root, no inode is left. */
 void fs_fixture_fini(struct fs_fixture *f);
 
+/* Adds an open file or directory of that inode, with a descriptor of its own that was opened with
+ * flags. The handle comes without a reference: the table has one, until handle_release(). */
+struct handle *fs_fixture_handle(struct fs_fixture *f, enum handle_kind kind, uint64_t nodeid,
+				 int fd, int flags);
+
 /* A request and its reply. */
 struct exchange {
 	struct request request; /* dead when detached */

@@ -96,19 +96,9 @@ static void change_mode(const struct attr *attr, mode_t mode)
 /* A handle of the file, to be given to release(). */
 static struct handle *open_handle(struct attr *attr, int flags)
 {
-	struct inode_ref ref = INODE_REF_NONE;
-	struct handle *handle;
-	uint64_t fh;
 	int fd = openat(attr->f.dir_fd, "f", flags | O_CLOEXEC);
 
-	assert_true(fd >= 0);
-	assert_int_equal(inode_ref_get(attr->f.fs->inodes, attr->entry.nodeid, &ref), 0);
-	assert_int_equal(handle_add(attr->f.fs->handles, HANDLE_FILE, ref.inode, fd, flags, &fh),
-			 0);
-	inode_ref_put(&ref);
-	handle = handle_get(attr->f.fs->handles, fh, HANDLE_FILE);
-	handle_put(handle); /* the table has a reference */
-	return handle;
+	return fs_fixture_handle(&attr->f, HANDLE_FILE, attr->entry.nodeid, fd, flags);
 }
 
 static void release(struct attr *attr, const struct handle *handle)

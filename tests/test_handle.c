@@ -24,27 +24,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The handle of a number, without a reference: the table has one. */
-static struct handle *look_at(struct fs_fixture *f, uint64_t fh, enum handle_kind kind)
-{
-	struct handle *handle = handle_get(f->fs->handles, fh, kind);
-
-	assert_non_null(handle);
-	handle_put(handle);
-	return handle;
-}
-
 static struct handle *add(struct fs_fixture *f, enum handle_kind kind)
 {
-	struct inode_ref ref;
-	uint64_t fh;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	assert_true(fd >= 0);
-	assert_int_equal(inode_ref_get(f->fs->inodes, FUSE_ROOT_ID, &ref), 0);
-	assert_int_equal(handle_add(f->fs->handles, kind, ref.inode, fd, O_RDONLY, &fh), 0);
-	inode_ref_put(&ref);
-	return look_at(f, fh, kind);
+	return fs_fixture_handle(f, kind, FUSE_ROOT_ID, fd, O_RDONLY);
 }
 
 static bool is_open(int fd)
@@ -144,18 +128,16 @@ static void a_handle_keeps_its_inode(void **state)
 	struct fs_fixture *f = *state;
 	int fd = openat(f->dir_fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	struct statx stx;
-	struct inode_ref ref;
-	uint64_t nodeid, generation, fh;
+	struct handle *handle;
+	uint64_t nodeid, generation;
 
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx), 0);
 	assert_int_equal(inode_lookup(f->fs->inodes, fd, false, &stx, &nodeid, &generation), 0);
-	assert_int_equal(inode_ref_get(f->fs->inodes, nodeid, &ref), 0);
-	assert_int_equal(handle_add(f->fs->handles, HANDLE_FILE, ref.inode, fd, O_RDWR, &fh), 0);
-	inode_ref_put(&ref);
+	handle = fs_fixture_handle(f, HANDLE_FILE, nodeid, fd, O_RDWR);
 	inode_forget(f->fs->inodes, nodeid, 1);
 	assert_int_equal(inode_counts(f->fs->inodes).inodes, 2);
-	assert_int_equal(inode_nodeid(look_at(f, fh, HANDLE_FILE)->inode), nodeid);
-	handle_release(f->fs->handles, fh, HANDLE_FILE);
+	assert_int_equal(inode_nodeid(handle->inode), nodeid);
+	handle_release(f->fs->handles, handle->id, HANDLE_FILE);
 	assert_int_equal(inode_counts(f->fs->inodes).inodes, 1);
 }
 

@@ -28,19 +28,12 @@ static struct handle *open_handle(struct file *file)
 {
 	struct inode_table *inodes = file->f.fs->inodes;
 	struct inode_ref ref;
-	struct handle *handle;
-	uint64_t fh;
 	int fd;
 
 	assert_int_equal(inode_ref_get(inodes, file->nodeid, &ref), 0);
 	fd = inode_open(inodes, &ref, O_RDWR);
-	assert_true(fd >= 0);
-	assert_int_equal(handle_add(file->f.fs->handles, HANDLE_FILE, ref.inode, fd, O_RDWR, &fh),
-			 0);
 	inode_ref_put(&ref);
-	handle = handle_get(file->f.fs->handles, fh, HANDLE_FILE);
-	handle_put(handle); /* the table has a reference */
-	return handle;
+	return fs_fixture_handle(&file->f, HANDLE_FILE, file->nodeid, fd, O_RDWR);
 }
 
 static int setup(void **state)

@@ -195,6 +195,14 @@ static void waiters_are_served_first_come_first_served(void **state)
 	}
 }
 
+static void wait_three(struct pool *pool, struct wait_probe probe[3])
+{
+	for (unsigned i = 0; i < 3; i++) {
+		probe[i] = (struct wait_probe){ .waiter.ready = wait_probe_ready };
+		pool_lend_wait(pool, &probe[i].waiter);
+	}
+}
+
 static void a_cancelled_wait_is_told_so_once(void **state)
 {
 	struct pool *pool = fixture_of(state)->pool;
@@ -202,10 +210,7 @@ static void a_cancelled_wait_is_told_so_once(void **state)
 	struct wait_probe probe[3];
 
 	lend_all(pool, buffer);
-	for (unsigned i = 0; i < 3; i++) {
-		probe[i] = (struct wait_probe){ .waiter.ready = wait_probe_ready };
-		pool_lend_wait(pool, &probe[i].waiter);
-	}
+	wait_three(pool, probe);
 	pool_lend_cancel(&probe[1].waiter); /* from the middle, and then the end */
 	pool_lend_cancel(&probe[2].waiter);
 	pool_lend_cancel(&probe[1].waiter);
@@ -239,10 +244,7 @@ static void closing_tells_every_waiter_and_lends_no_more(void **state)
 	struct wait_probe probe[3];
 
 	lend_all(pool, buffer);
-	for (unsigned i = 0; i < 3; i++) {
-		probe[i] = (struct wait_probe){ .waiter.ready = wait_probe_ready };
-		pool_lend_wait(pool, &probe[i].waiter);
-	}
+	wait_three(pool, probe);
 	pool_close(pool);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(probe[i].calls, 1);
