@@ -17,7 +17,6 @@
  * progress. Every caller of copy_file_range(2) must cope with a short result.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -487,17 +486,20 @@ static int clamp_to_source(struct copy_job *job)
 }
 
 /*
- * copy_file_range(2) refuses a destination that became immutable after it was opened; write(2), by
- * which zcfs copies, does so on some filesystems only (Linux fs/read_write.c,
- * generic_copy_file_checks()). The kernel at the mount does not know of such flags.
+ * copy_file_range(2) refuses what read(2) and write(2), by which zcfs copies, take: a destination
+ * that became immutable after it was opened, a swap file (Linux 6.18 fs/read_write.c,
+ * generic_copy_file_checks()). The kernel at the mount does not know of such flags; the backing
+ * filesystem's is asked by a copy of nothing. EXDEV is no reason: these two are one filesystem
+ * here.
  */
-static int check_destination(const struct copy_job *job)
+static int check_files(const struct copy_job *job)
 {
-	struct statx stx;
+	off_t in = 0;
+	off_t out = 0;
 
-	if (statx(job->dst->fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx))
-		return -errno;
-	return stx.stx_attributes & STATX_ATTR_IMMUTABLE ? -EPERM : 0;
+	if (!copy_file_range(job->src->fd, &in, job->dst->fd, &out, 0, 0))
+		return 0;
+	return errno == EPERM || errno == ETXTBSY ? -errno : 0;
 }
 
 static void copy_file_range_request(struct request *request, bool wide)
@@ -511,7 +513,7 @@ static void copy_file_range_request(struct request *request, bool wide)
 	}
 	stats_add(&request->fs->stats.copy_requests, 1);
 	interrupt_register(&request->fs->interrupts, &job->interruptible);
-	err = check_destination(job);
+	err = check_files(job);
 	if (!err)
 		err = clamp_to_source(job);
 	if (err || !job->length)

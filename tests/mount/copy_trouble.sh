@@ -273,7 +273,7 @@ test_a_file_that_has_become_immutable_is_not_changed() {
 
 # users: root
 # needs: mkswap
-test_an_active_swap_file_is_not_changed() {
+test_an_active_swap_file_is_neither_changed_nor_copied() {
 	local mode copier
 
 	source_file "$BACKING/source" 4M
@@ -291,6 +291,7 @@ test_an_active_swap_file_is_not_changed() {
 		trap 'swapoff "$BACKING/copy"' EXIT
 		! go || fail "$mode: it is changed"
 		grep -q 'Text file busy' "$WORK/said" || fail "$mode: $(<"$WORK/said")"
+		fails_with 'Text file busy' copy_range "$MNT/copy" "$MNT/other"
 		swapoff "$BACKING/copy"
 		trap - EXIT
 		sha256sum -c --quiet "$WORK/sum"
