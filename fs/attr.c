@@ -28,6 +28,21 @@ int attr_get(int fd, struct statx *ret_stx)
 	return stat_fd(fd, AT_STATX_SYNC_AS_STAT, ATTR_STATX_MASK, ret_stx);
 }
 
+bool attr_get_direct(int fd, struct direct_alignment *ret_align)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+	    (stx.stx_mask & STATX_DIOALIGN)) {
+		ret_align->memory = stx.stx_dio_mem_align;
+		ret_align->offset = stx.stx_dio_offset_align;
+		return true;
+	}
+#endif
+	return false;
+}
+
 /* The kernel's new_encode_dev() (include/linux/kdev_t.h): 12 bits of major, 20 of minor. */
 static uint32_t encode_device(unsigned major, unsigned minor)
 {

@@ -4,6 +4,7 @@
 
 /* struct statx to the wire, and the cache times that go with it. */
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "fuse_kernel.h"
@@ -16,6 +17,15 @@ struct request;
 
 /* statx(2) of what fd (also O_PATH) stands for. Returns 0 or -errno. */
 int attr_get(int fd, struct statx *ret_stx);
+
+/* What O_DIRECT asks of a transfer, bytes; offset 0: the file has no direct I/O. */
+struct direct_alignment {
+	uint32_t memory;
+	uint32_t offset; /* and the length */
+};
+
+/* Returns whether the filesystem tells (STATX_DIOALIGN, Linux 6.1). */
+bool attr_get_direct(int fd, struct direct_alignment *ret_align);
 
 /* A cache time as the wire has it. */
 void attr_timeout(double seconds, uint64_t *ret_sec, uint32_t *ret_nsec);

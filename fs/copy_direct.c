@@ -20,26 +20,22 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "attr.h"
 #include "copy_job.h"
 #include "refusal.h"
 
-/* The alignment that the filesystem asks for, 0 for no direct I/O. Before STATX_DIOALIGN (Linux
- * 6.1), and where a filesystem does not fill it in, a page has to do; the first piece will tell. */
+/* The alignment that the filesystem asks for, 0 for no direct I/O. Where it does not tell, a page
+ * has to do; the first piece will tell. */
 static uint64_t alignment(int fd)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-#ifdef STATX_DIOALIGN
-	struct statx stx;
+	struct direct_alignment align;
 
-	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
-	    (stx.stx_mask & STATX_DIOALIGN)) {
-		if (!stx.stx_dio_offset_align || stx.stx_dio_mem_align > page)
-			return 0;
-		if (stx.stx_dio_offset_align > page)
-			return stx.stx_dio_offset_align;
-	}
-#endif
-	return page;
+	if (!attr_get_direct(fd, &align))
+		return page;
+	if (!align.offset || align.memory > page)
+		return 0;
+	return align.offset > page ? align.offset : page;
 }
 
 static int open_direct(const struct handle *handle, int access)

@@ -95,18 +95,13 @@ static bool moved(struct request *request, ssize_t result,
 	return true;
 }
 
-/* What may be read and written around the page cache is a multiple of that, as far as the file says
- * (STATX_DIOALIGN, Linux 6.1). */
-static uint64_t direct_alignment(int fd)
+/* What may be read and written around the page cache is a multiple of that, as far as the file
+ * says. */
+static uint64_t offset_alignment(int fd)
 {
-#ifdef STATX_DIOALIGN
-	struct statx stx;
+	struct direct_alignment align;
 
-	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
-	    (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align)
-		return stx.stx_dio_offset_align;
-#endif
-	return DIRECT_ALIGNMENT;
+	return attr_get_direct(fd, &align) && align.offset ? align.offset : DIRECT_ALIGNMENT;
 }
 
 /*
@@ -123,7 +118,7 @@ static bool go_by_page_cache(struct request *request, ssize_t result,
 
 	if (!request->slot || result != -EINVAL || io->fd != request->handle->fd)
 		return false;
-	if ((io->offset | io->length) % direct_alignment(io->fd))
+	if ((io->offset | io->length) % offset_alignment(io->fd))
 		return false;
 	fd = handle_buffered_fd(request->handle);
 	if (fd == io->fd)
