@@ -291,6 +291,49 @@ void op_access(struct request *request)
 	request_reply_error(request, attr_access(request, request->argument));
 }
 
+/* ---- set-user-ID and set-group-ID ---- */
+
+static bool keeps_sgid(const struct fuse_in_header *sender, const struct statx *stx)
+{
+	return (stx->stx_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	       cred_is_in_group(sender, stx->stx_gid);
+}
+
+bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd)
+{
+	struct statx stx;
+
+	if (attr_get(fd, &stx) || !keeps_sgid(sender, &stx))
+		return false;
+	return !(stx.stx_mode & S_ISUID) ||
+	       fchmod(fd, stx.stx_mode & 07777 & ~(mode_t)S_ISUID) == 0;
+}
+
+/* fsgid stands for all groups of the sender, and is the file's where he is in that by another. */
+int attr_begin_killing(struct request *request, int fd)
+{
+	struct cred *cred = &request->worker->cred;
+	struct fuse_in_header sender = request->in;
+	struct statx stx;
+	int err = attr_get(fd, &stx);
+
+	if (!err && keeps_sgid(&sender, &stx))
+		sender.gid = stx.stx_gid;
+	if (!err)
+		err = cred_assume(cred, &sender, cred->umask);
+	if (!err)
+		cred_drop_fsetid(cred);
+	return err;
+}
+
+void attr_end_killing(struct request *request)
+{
+	struct cred *cred = &request->worker->cred;
+
+	cred_raise_fsetid(cred);
+	cred_restore(cred);
+}
+
 /* ---- setting ---- */
 
 /* Whether it is the kernel that wants to have the file as it was before a write that has failed,
@@ -369,13 +412,13 @@ static bool sets_nothing(const struct fuse_setattr_in *in)
 		 (FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME));
 }
 
-static bool has_bits_to_lose(const struct statx *stx, gid_t gid)
+static bool has_bits_to_lose(const struct statx *stx, const struct fuse_in_header *sender)
 {
 	if (S_ISDIR(stx->stx_mode))
 		return false;
 	if (stx->stx_mode & S_ISUID)
 		return true;
-	return (stx->stx_mode & S_ISGID) && ((stx->stx_mode & S_IXGRP) || stx->stx_gid != gid);
+	return (stx->stx_mode & S_ISGID) && !keeps_sgid(sender, stx);
 }
 
 /*
@@ -393,7 +436,7 @@ static int check_may_clear(const struct request *request, const struct subject *
 	if (err)
 		return err;
 	if (request->in.uid == 0 || request->in.uid == stx.stx_uid ||
-	    !has_bits_to_lose(&stx, request->in.gid))
+	    !has_bits_to_lose(&stx, &request->in))
 		return 0;
 	err = inode_ref_get(fs->inodes, request->in.nodeid, &ref);
 	if (err)
@@ -449,30 +492,31 @@ static int set_size_and_owner(const struct request *request, const struct subjec
  * truncation takes set-uid and set-gid bits off when the caller lacks the capability, which the
  * kernel tells by the flag. A change of owner does so for root too, by itself, but for S_ISGID
  * without group execution: that one stays for who is in the file's group or has the capability.
- * (Supplementary groups are not known here: who is in the file's group by one of them only loses
- * that bit.)
  */
-static bool must_kill(const struct request *request, const struct fuse_setattr_in *in)
+static bool must_kill(const struct request *request, const struct subject *subject,
+		      const struct fuse_setattr_in *in)
 {
 	const bool other = request->in.uid != request->worker->cred.uid;
+	struct statx stx;
 
 	if (sets_nothing(in))
 		return other;
-	return (in->valid & FATTR_KILL_SUIDGID) && ((in->valid & FATTR_SIZE) || other);
+	if (!(in->valid & FATTR_KILL_SUIDGID))
+		return false;
+	if (in->valid & FATTR_SIZE)
+		return true;
+	return other && !attr_get(subject->fd, &stx) && !keeps_sgid(&request->in, &stx);
 }
 
 static int set_killing(struct request *request, const struct subject *subject,
 		       const struct fuse_setattr_in *in)
 {
-	struct cred *cred = &request->worker->cred;
-	int err = cred_assume(cred, &request->in, cred->umask);
+	int err = attr_begin_killing(request, subject->fd);
 
 	if (err)
 		return err;
-	cred_drop_fsetid(cred);
 	err = set_size_and_owner(request, subject, in);
-	cred_raise_fsetid(cred);
-	cred_restore(cred);
+	attr_end_killing(request);
 	return err;
 }
 
@@ -483,7 +527,7 @@ static int attr_set(struct request *request, const struct subject *subject,
 {
 	int err;
 
-	if (must_kill(request, in))
+	if (must_kill(request, subject, in))
 		err = set_killing(request, subject, in);
 	else
 		err = set_size_and_owner(request, subject, in);

@@ -27,6 +27,23 @@ struct direct_alignment {
 /* Returns whether the filesystem tells (STATX_DIOALIGN, Linux 6.1). */
 bool attr_get_direct(int fd, struct direct_alignment *ret_align);
 
+/*
+ * S_ISGID stays on a file when something takes set-id bits off, if it is without group execution
+ * and the sender is in the file's group (Linux fs/attr.c, setattr_should_drop_sgid()). For a
+ * transfer of data this does what remains to be done for such a sender: takes S_ISUID off fd, an
+ * open file, and returns true; the transfer must then take nothing. False where both bits are to
+ * go.
+ */
+bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd);
+
+/*
+ * Between these two the thread acts for the sender without CAP_FSETID, so that the backing
+ * filesystem takes set-id bits off the file (fd, also O_PATH) as it would natively. 0 or -errno as
+ * of cred_assume(), and then there is nothing to end.
+ */
+int attr_begin_killing(struct request *request, int fd);
+void attr_end_killing(struct request *request);
+
 /* A cache time as the wire has it. */
 void attr_timeout(double seconds, uint64_t *ret_sec, uint32_t *ret_nsec);
 

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attr.h"
 #include "copy_job.h"
 #include "fs.h"
 #include "ops.h"
@@ -349,6 +350,8 @@ void copy_begin(struct copy_job *job, struct worker *worker)
 	job->worker = worker;
 	atomic_store(&job->path, STATS_HOLE); /* nothing has travelled yet */
 	copier_list(job);
+	if (job->kill_suid)
+		job->kill_suid = !attr_clear_suid_only(&job->request->in, job->dst->fd);
 	if (job->kill_suid)
 		cred_drop_fsetid(&worker->cred);
 	copy_step(job);

@@ -12,8 +12,9 @@
  *
  * Supplementary groups are not the caller's: a new file takes its group from fsgid or from a
  * set-group-ID directory, never from them, and for permissions see above. They matter for S_ISGID
- * alone, where the kernel asks whether the caller is in a file's group; the thread has none at all,
- * so that the answer depends on fsgid and CAP_FSETID only, and never on the daemon's own groups.
+ * alone, where the kernel asks whether the caller is in a file's group: cred_is_in_group() tells.
+ * The thread has none at all, so that what the backing filesystem does depends on fsgid and
+ * CAP_FSETID only, and never on the daemon's own groups.
  *
  * A change of fs ids makes the process undumpable (Linux kernel/cred.c, commit_creds()): from then
  * on it leaves no core file unless fs.suid_dumpable says so.
@@ -27,12 +28,15 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include "cleanup.h"
 
 /* The libc has no wrappers for these three system calls that act on the thread alone. */
 
@@ -190,6 +194,42 @@ void cred_restore(struct cred *cred)
 	if (!cred->keeps_capabilities || cred->lacks_when_other)
 		err = set_capabilities(cred, 0);
 	assert(!err);
+}
+
+/* Whether a line of /proc/PID/status, "Groups:" and numbers, has the group. */
+static bool lists_group(const char *line, gid_t gid)
+{
+	int length = 0;
+	unsigned group;
+
+	for (line += strcspn(line, " \t"); sscanf(line, "%u%n", &group, &length) == 1;
+	     line += length)
+		if (group == gid)
+			return true;
+	return false;
+}
+
+static bool has_supplementary_group(pid_t pid, gid_t gid)
+{
+	CLEANUP_FREE char *line = NULL;
+	bool found = false;
+	size_t size = 0;
+	char path[32];
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	status = fopen(path, "re");
+	if (!status)
+		return false;
+	while (!found && getline(&line, &size, status) > 0)
+		found = !strncmp(line, "Groups:", 7) && lists_group(line, gid);
+	fclose(status);
+	return found;
+}
+
+bool cred_is_in_group(const struct fuse_in_header *in, gid_t gid)
+{
+	return in->gid == gid || (in->pid && has_supplementary_group((pid_t)in->pid, gid));
 }
 
 /* Lowering is always allowed, and raising what is permitted was tried by cred_init() or is what the

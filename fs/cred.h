@@ -46,6 +46,14 @@ int cred_assume(struct cred *cred, const struct fuse_in_header *in, mode_t umask
 void cred_restore(struct cred *cred);
 
 /*
+ * Whether the sender is in the group, by a supplementary one too. A request does not tell these:
+ * they are read from /proc, where he is as long as he waits for the answer. False for other groups
+ * than his own where he cannot be found: the kernel wrote by itself (no pid), or he is in a PID
+ * namespace that is not below ours.
+ */
+bool cred_is_in_group(const struct fuse_in_header *in, gid_t gid);
+
+/*
  * Takes CAP_FSETID off the thread, so that the backing filesystem clears set-uid and set-gid bits
  * as for an ordinary writer, and puts it back. (File capabilities go whoever writes.) Needed where
  * no io_uring personality can do it. No-ops for an ordinary user.

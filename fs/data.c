@@ -237,30 +237,6 @@ static void write_done(struct pool_io *io, ssize_t result)
 }
 
 /*
- * S_ISGID without group execution is no right that a write takes away, where the writer is in the
- * file's group (Linux fs/attr.c, setattr_should_drop_sgid()). The backing filesystem would ask that
- * of us. So it is asked here, and then only S_ISUID is to go. (Supplementary groups are not known:
- * who is in the file's group by one of them loses the bit.)
- */
-static bool keeps_sgid(const struct request *request, int fd)
-{
-	struct statx stx;
-
-	return !attr_get(fd, &stx) && (stx.stx_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
-	       stx.stx_gid == request->in.gid;
-}
-
-static int clear_suid(int fd)
-{
-	struct statx stx;
-	int err = attr_get(fd, &stx);
-
-	if (!err && (stx.stx_mode & S_ISUID))
-		err = fchmod(fd, stx.stx_mode & 07777 & ~(mode_t)S_ISUID) < 0 ? -errno : 0;
-	return err;
-}
-
-/*
  * A WRITE that must clear set-uid bits goes out without CAP_FSETID: by the personality, or, where
  * it is done on the spot, by the thread itself.
  */
@@ -269,8 +245,8 @@ static void submit_write(struct request *request, bool kill_suid)
 	struct worker *worker = request->worker;
 	bool drop;
 
-	if (kill_suid && keeps_sgid(request, request->io.fd))
-		kill_suid = clear_suid(request->io.fd) < 0;
+	if (kill_suid)
+		kill_suid = !attr_clear_suid_only(&request->in, request->io.fd);
 	drop = kill_suid && !worker->personality_no_fsetid;
 	if (kill_suid)
 		request->io.personality = worker->personality_no_fsetid;

@@ -168,15 +168,12 @@ static int open_backing(struct fs *fs, const struct inode_ref *ref, int *flags, 
 static int open_killing(struct request *request, const struct inode_ref *ref, int *flags,
 			int asked_mode)
 {
-	struct cred *cred = &request->worker->cred;
-	int fd = cred_assume(cred, &request->in, cred->umask);
+	int fd = attr_begin_killing(request, ref->fd);
 
 	if (fd)
 		return fd;
-	cred_drop_fsetid(cred);
 	fd = open_backing(request->fs, ref, flags, asked_mode);
-	cred_raise_fsetid(cred);
-	cred_restore(cred);
+	attr_end_killing(request);
 	return fd;
 }
 

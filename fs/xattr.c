@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "attr.h"
 #include "fs.h"
 #include "ops.h"
 #include "request.h"
@@ -47,15 +48,12 @@ static int set_value(const struct request *request, const struct fuse_setxattr_i
 static int set_value_killing(struct request *request, const struct fuse_setxattr_in *in,
 			     const struct inode_ref *ref)
 {
-	struct cred *cred = &request->worker->cred;
-	int err = cred_assume(cred, &request->in, cred->umask);
+	int err = attr_begin_killing(request, ref->fd);
 
 	if (err)
 		return err;
-	cred_drop_fsetid(cred);
 	err = set_value(request, in, ref);
-	cred_raise_fsetid(cred);
-	cred_restore(cred);
+	attr_end_killing(request);
 	return err;
 }
 

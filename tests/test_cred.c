@@ -248,6 +248,32 @@ static void without_fsetid_set_uid_bits_are_cleared(void **state)
 	run_as_root(killed_bits);
 }
 
+/* Of the thread alone, as raw system calls are. */
+static int groups_of_a_sender(int dir)
+{
+	const struct fuse_in_header sender = { .gid = THEIRS, .pid = (uint32_t)gettid() };
+	const struct fuse_in_header kernel = { .gid = THEIRS };
+	const struct fuse_in_header gone = { .gid = THEIRS, .pid = INT32_MAX };
+	const gid_t groups[] = { 7, 34567, 4000000000 };
+
+	CHECK(syscall(SYS_setgroups, 3, groups) == 0);
+	CHECK(cred_is_in_group(&sender, THEIRS));
+	for (size_t i = 0; i < 3; i++) {
+		CHECK(cred_is_in_group(&sender, groups[i]));
+		CHECK(!cred_is_in_group(&kernel, groups[i]));
+		CHECK(!cred_is_in_group(&gone, groups[i]));
+	}
+	CHECK(!cred_is_in_group(&sender, 345) && !cred_is_in_group(&sender, 0));
+	CHECK(syscall(SYS_setgroups, 0, NULL) == 0);
+	CHECK(!cred_is_in_group(&sender, 7) && cred_is_in_group(&sender, THEIRS));
+	return 0;
+}
+
+static void supplementary_groups_are_those_of_the_waiting_sender(void **state)
+{
+	run_as_root(groups_of_a_sender);
+}
+
 static int kept_while_dropped(int dir)
 {
 	struct cred cred;
@@ -302,6 +328,7 @@ int main(void)
 		cmocka_unit_test(an_id_that_does_not_exist_is_refused_and_leaves_the_thread_itself),
 		cmocka_unit_test(the_umask_is_of_the_thread_alone),
 		cmocka_unit_test(without_fsetid_set_uid_bits_are_cleared),
+		cmocka_unit_test(supplementary_groups_are_those_of_the_waiting_sender),
 		cmocka_unit_test(capabilities_can_be_dropped_while_acting_for_others),
 		cmocka_unit_test(an_ordinary_user_acts_for_itself),
 	};

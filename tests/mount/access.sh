@@ -178,6 +178,47 @@ test_a_writer_takes_file_capabilities_away() {
 	same "$(getcap "$BACKING/f")" ''
 }
 
+# What a command leaves of a program's capabilities, owner, and bits. The command runs in the directory,
+# about "f" (and "g", a file of the same owner).
+what_is_left_after() { # DIRECTORY COMMAND...
+	local directory=$1
+
+	shift
+	rm -f "$directory/f" "$directory/g"
+	cp /bin/true "$directory/f"
+	cp /bin/true "$directory/g"
+	chown 0:34567 "$directory/f"
+	chmod 6777 "$directory/f"
+	setcap cap_net_raw+ep "$directory/f"
+	(cd "$directory" && "$@") >/dev/null 2>&1
+	echo "$*: $? $(getcap "$directory/f" | grep -o 'cap_.*') $(stat -c '%a %u:%g %s' "$directory/f")"
+}
+
+# needs: setcap getcap
+test_what_takes_capabilities_and_set_id_bits_away() {
+	local command commands=(
+		'truncate -s 100 f' 'truncate -s +0 f' 'sh -c ":>f"' 'sh -c "echo >>f"' 'fallocate -l 1M f'
+		'fallocate -p -o 0 -l 4096 f' 'copy_range -n 10 g f' 'chown 0 f' 'chown :34567 f' 'chgrp 0 f'
+		'chmod u+s f' 'touch f' 'ln f h' 'mv f f' 'dd if=g of=f conv=notrunc bs=100 count=1'
+		'dd if=g of=f conv=notrunc bs=4096 count=1 oflag=direct' 'setfattr -n user.x -v 1 f'
+	)
+
+	open_to_all
+	zcfs_mount -o allow_other
+	chmod 777 "$NATIVE"
+	for command in "${commands[@]}"; do
+		for who in root_itself as_other; do
+			eval "set -- $who $command"
+			same "$(what_is_left_after "$MNT" "$@")" "$(what_is_left_after "$NATIVE" "$@")"
+			rm -f "$MNT/h" "$NATIVE/h"
+		done
+	done
+}
+
+root_itself() {
+	"$@"
+}
+
 # btrfs lists them to everybody, the others to root.
 # filesystems: ext4 xfs btrfs
 # needs: setfattr getfattr

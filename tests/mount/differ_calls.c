@@ -636,8 +636,7 @@ struct acl {
 	struct acl_entry entry[6];
 };
 
-/* An ACL with one user and one group beside the usual three. The mask, which becomes the mode's
- * group permissions, has execution always: see modes[] in differ_generator.c. */
+/* An ACL with one user and one group beside the usual three. */
 static size_t make_acl(unsigned char *data, long seed)
 {
 	const uint16_t perm = (uint16_t)(seed & 7);
@@ -647,7 +646,7 @@ static size_t make_acl(unsigned char *data, long seed)
 			   { 0x02, perm, FIRST_USER },
 			   { 0x04, 4, UINT32_MAX },
 			   { 0x08, (uint16_t)(perm ^ 5), COMMON_GROUP },
-			   { 0x10, (uint16_t)((seed >> 3 & 7) | 1), UINT32_MAX },
+			   { 0x10, (uint16_t)(seed >> 3 & 7), UINT32_MAX },
 			   { 0x20, (uint16_t)(seed >> 6 & 7), UINT32_MAX } },
 	};
 

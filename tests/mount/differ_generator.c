@@ -44,12 +44,10 @@ static const struct choice open_flags[] = {
 	BIT(O_DIRECT, 16),    BIT(O_SYNC, 60), BIT(O_DSYNC, 60),   BIT(O_NOFOLLOW, 12),
 	BIT(O_DIRECTORY, 10), BIT(O_PATH, 16), BIT(O_NOATIME, 16),
 };
-/* No 02644: whether a write takes S_ISGID without group execution away depends on the writer's
- * groups, and a FUSE request has no supplementary ones (include/uapi/linux/fuse.h, struct
- * fuse_in_header). */
 static const struct choice modes[] = {
-	OCTAL(0644), OCTAL(0755),  OCTAL(0600),	 OCTAL(0700),  OCTAL(0777),  OCTAL(0666),  OCTAL(0),
-	OCTAL(0444), OCTAL(04755), OCTAL(02755), OCTAL(01777), OCTAL(02770), OCTAL(06711),
+	OCTAL(0644),  OCTAL(0755),  OCTAL(0600),  OCTAL(0700),	OCTAL(0777),
+	OCTAL(0666),  OCTAL(0),	    OCTAL(0444),  OCTAL(04755), OCTAL(02755),
+	OCTAL(01777), OCTAL(02770), OCTAL(06711), OCTAL(02644), OCTAL(06664),
 };
 static const struct choice lengths[] = {
 	V(0),	 V(1),	  V(7),	    V(511),   V(512),	V(1000),   V(4095),   V(4096),

@@ -233,7 +233,6 @@ static void try_changes(const struct person *who, uid_t owner, gid_t group, mode
 {
 	for (size_t i = 0; i < COUNT_OF(changes); i++) {
 		int err, error;
-		mode_t told;
 
 		posix_become(&root);
 		posix_make("x", S_IFREG, 0644);
@@ -243,13 +242,8 @@ static void try_changes(const struct person *who, uid_t owner, gid_t group, mode
 		err = changes[i].run("x");
 		check_count_one();
 		error = err ? errno : 0;
-		/*
-		 * Without group execution S_ISGID stays for who is in the group, which FUSE does
-		 * not tell of a caller. (It has no meaning there since Linux 5.15.)
-		 */
-		told = who->uid && !(mode & S_IXGRP) ? (mode_t)~S_ISGID : (mode_t)~0;
 		printf("%s by %u of %u:%u %04o: %s %04o\n", changes[i].name, who->uid, owner, group,
-		       mode, error ? strerrorname_np(error) : "success", posix_mode("x") & told);
+		       mode, error ? strerrorname_np(error) : "success", posix_mode("x"));
 		posix_become(&root);
 		posix_discard("x");
 	}
