@@ -41,6 +41,7 @@
 #include "log.h"
 #include "mount.h"
 #include "options.h"
+#include "remount.h"
 #include "status_main.h"
 #include "transport.h"
 #include "worker.h"
@@ -411,7 +412,9 @@ int main(int argc, char **argv)
 		return EXIT_SETUP;
 	if (argc > 1 && !strcmp(argv[1], "status"))
 		return status_main(argc - 1, argv + 1);
-	code = options_parse(&zcfs.options, argc, argv);
+	code = remount(argc, argv);
+	if (code < 0)
+		code = options_parse(&zcfs.options, argc, argv);
 	if (code < 0)
 		code = run(&zcfs);
 	fini(&zcfs);

@@ -256,11 +256,20 @@ static const char *const passed[] = {
 	"fscontext=", "defcontext=", "rootcontext=", "fsname=",	  "subtype=",
 };
 
-/* For mount(8), systemd and others who read fstab, or the default anyway. */
+/* For mount(8), systemd and others who read fstab, or the default anyway, or about times, in which
+ * the backing filesystem has the say. */
 static const char *const ignored[] = {
-	"defaults", "auto",	"noauto",   "user",	"user=",
-	"users",    "nouser",	"owner",    "group",	"nofail",
-	"_netdev",  "relatime", "comment=", "nonempty", "default_permissions",
+	"defaults",    "auto",
+	"noauto",      "user",
+	"user=",       "users",
+	"nouser",      "owner",
+	"group",       "nofail",
+	"_netdev",     "comment=",
+	"nonempty",    "default_permissions",
+	"relatime",    "norelatime",
+	"strictatime", "nostrictatime",
+	"diratime",    "lazytime",
+	"nolazytime",
 };
 
 static bool is_listed(const char *const *list, size_t count, const char *option)

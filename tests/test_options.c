@@ -333,7 +333,8 @@ static void what_others_read_in_fstab_is_ignored(void **state)
 
 	assert_accepted(&options,
 			"zcfs / / -o defaults,auto,noauto,user,user=me,users,nouser,owner,group,"
-			"nofail,_netdev,relatime,x-systemd.automount,X-mount.mkdir,comment=x,,"
+			"nofail,_netdev,relatime,norelatime,strictatime,nostrictatime,diratime,"
+			"lazytime,nolazytime,x-systemd.automount,X-mount.mkdir,comment=x,,"
 			"nonempty,default_permissions");
 	assert_string_equal(options.kernel_options, "default_permissions,subtype=zcfs,fsname=/");
 	options_fini(&options);

@@ -271,6 +271,32 @@ test_mount_t_fuse_zcfs_works_as_in_fstab() {
 	umount -l /usr/local/sbin
 }
 
+# What mount(8) gives the helper, from fstab and of the mount, goes with it.
+# users: root
+# needs: mount.fuse3
+test_a_mount_can_be_remounted() {
+	zcfs_mount -o nosuid
+	echo one >"$MNT/f"
+	"${RUN_ZCFS[@]}" "$BACKING" "$MNT" -o rw,nosuid,cache=never,user_id=0,default_permissions,remount,ro
+	fails_with 'Read-only file system' touch "$MNT/f"
+	same "$(<"$MNT/f")" one
+	findmnt -no OPTIONS "$MNT" | grep -q nosuid
+	mount -t tmpfs tmpfs /usr/local/sbin # where /bin/sh, which starts it, looks
+	cp "$RUN/bin/zcfs" /usr/local/sbin/
+	mount -o remount,rw,noexec "$MNT"
+	umount -l /usr/local/sbin
+	echo two >"$MNT/f"
+	same "$(<"$BACKING/f")" two
+	findmnt -no OPTIONS "$MNT" | grep -q "nosuid.*noexec"
+}
+
+# users: root user
+test_a_remount_that_cannot_be_is_told() {
+	zcfs_refuses 1 'mount point is missing' -o remount,ro
+	RUN_ZCFS=(env PATH=/nowhere "${RUN_ZCFS[@]}")
+	zcfs_refuses 1 'cannot be run: No such file' "$BACKING" "$MNT" -o remount
+}
+
 test_two_mounts_of_one_directory_agree() {
 	local first
 
