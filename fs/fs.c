@@ -53,6 +53,7 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	pthread_mutex_init(&fs->lock, NULL);
 	interrupt_table_init(&fs->interrupts);
+	lock_owners_init(&fs->lock_owners);
 	refusals_init(&fs->refusals);
 	passthrough_init(&fs->passthrough);
 	err = handle_table_new(fs, &fs->handles);
@@ -69,6 +70,7 @@ free_handles:
 free_fs:
 	passthrough_fini(&fs->passthrough);
 	refusals_fini(&fs->refusals);
+	lock_owners_fini(&fs->lock_owners);
 	interrupt_table_fini(&fs->interrupts);
 	pthread_mutex_destroy(&fs->lock);
 	free(fs);
@@ -91,6 +93,7 @@ void fs_free(struct fs *fs)
 	inode_table_free(fs->inodes);
 	passthrough_fini(&fs->passthrough);
 	refusals_fini(&fs->refusals);
+	lock_owners_fini(&fs->lock_owners);
 	interrupt_table_fini(&fs->interrupts);
 	if (fs->proc_self_fd >= 0)
 		close(fs->proc_self_fd);

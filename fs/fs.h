@@ -13,6 +13,7 @@
 #include "handle.h"
 #include "inode.h"
 #include "interrupt.h"
+#include "lock_owner.h"
 #include "options.h"
 #include "passthrough.h"
 #include "refusal.h"
@@ -54,6 +55,7 @@ struct fs {
 	struct lock_waiters *lock_waiters;
 	struct transport_uring *uring; /* NULL where /dev/fuse serves alone */
 	struct interrupt_table interrupts;
+	struct lock_owners lock_owners;
 	struct refusals refusals;
 	struct passthrough passthrough;
 	struct stats stats;

@@ -37,7 +37,7 @@
 #include "cleanup.h"
 #include "copier.h"
 #include "fs.h"
-#include "lock.h"
+#include "lock_waiter.h"
 #include "log.h"
 #include "mount.h"
 #include "options.h"

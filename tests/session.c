@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fs/copier.h"
-#include "fs/lock.h"
+#include "fs/lock_waiter.h"
 #include "fs/log.h"
 #include "fs/protocol.h"
 

@@ -11,6 +11,7 @@
 #include "fs/handle.h"
 #include "fs/inode.h"
 #include "fs/lock.h"
+#include "fs/lock_waiter.h"
 #include "fs/ops.h"
 
 /* An inode that the kernel knows, open twice, and a descriptor of somebody outside the mount. */
