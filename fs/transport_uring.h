@@ -9,36 +9,10 @@
  */
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
 struct fs;
 struct transport_uring;
-
-/* How many queues and workers, and how much memory they register. */
-struct uring_plan {
-	unsigned
-		queues; /* one for each possible CPU, whether or not it is there: the kernel asks */
-	unsigned workers; /* of each queue, at first */
-	unsigned workers_registered; /* of all queues, those whose buffers are registered at most */
-	size_t payload; /* bytes of each worker's buffer */
-};
-
-/* Of a queue, when those before are stuck or wait for copies and locks to end. */
-#define URING_WORKERS_MAX 64
-
-/*
- * Shares threads, the workers that the options allow, among the queues; a queue has one at least,
- * and more than two at first do no better. What those register stays within URING_BUDGET, and what
- * all ever register, with those of /dev/fuse, within lockable bytes (UINT64_MAX: no limit): the
- * requests become smaller for it, down to URING_PAYLOAD_MIN. Where even that is too much, nothing
- * will be registered, and nothing counts.
- */
-#define URING_BUDGET	  ((size_t)256 << 20)
-#define URING_PAYLOAD_MIN ((size_t)128 << 10)
-struct uring_plan uring_plan(unsigned possible_cpus, unsigned threads, size_t max_write,
-			     uint64_t lockable);
 
 /*
  * Makes the workers with their rings and pools, before INIT is answered: a kernel that was told

@@ -7,7 +7,7 @@
 #include "fs.h"
 #include "fuse_kernel.h"
 #include "pool/ring.h"
-#include "transport_uring.h"
+#include "uring_plan.h"
 #include "worker.h"
 
 bool zerocopy_is_wanted(const struct fs *fs)

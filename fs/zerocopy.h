@@ -3,7 +3,7 @@
 #define FS_ZEROCOPY_H
 
 /*
- * Queues with zero copy, for transport_uring.c (Linux 7.3, CAP_SYS_ADMIN).
+ * Queues with zero copy, for transport_uring.c and uring_supervisor.c (Linux 7.3, CAP_SYS_ADMIN).
  *
  *     the data of READ and WRITE   the kernel puts the pages that they are about, the caller's own
  *                                  or the page cache's, into ZEROCOPY_SLOT of the ring's table;

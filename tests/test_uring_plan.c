@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "fs/transport_uring.h"
+#include "fs/uring_plan.h"
 
 #define MIB ((size_t)1 << 20)
 
