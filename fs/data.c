@@ -32,6 +32,9 @@
 #define RWF_NOAPPEND 0x00000020 /* Linux 6.9 */
 #endif
 
+/* Bytes, of io=mixed: above, moving them outweighs how it is asked for. */
+#define SMALL_WRITE (64 << 10)
+
 #define DIRECT_ALIGNMENT 512 /* the least that a device has */
 
 /*
@@ -247,9 +250,9 @@ static void submit_write(struct request *request, bool kill_suid)
 
 	if (kill_suid)
 		kill_suid = !attr_clear_suid_only(&request->in, request->io.fd);
-	drop = kill_suid && !worker->personality_no_fsetid;
-	if (kill_suid)
+	if (kill_suid && !request->io.at_once)
 		request->io.personality = worker->personality_no_fsetid;
+	drop = kill_suid && !request->io.personality;
 	if (drop)
 		cred_drop_fsetid(&worker->cred);
 	if (request->slot)
@@ -288,6 +291,8 @@ void op_write(struct request *request)
 		.offset = in->offset,
 		.length = in->size,
 		.rw_flags = append_flags(handle, in) | sync_flags(request->fs, in),
+		.at_once = request->fs->options.io == IO_MIXED && in->size <= SMALL_WRITE &&
+			   !request->slot,
 	};
 	if (!set_place(request, (size_t)((const char *)request->value -
 					 (const char *)request_payload(request))))

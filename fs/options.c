@@ -191,7 +191,7 @@ static int set_control(void *field, const struct option *option, const char *val
 }
 
 static const char *const io_modes[] = {
-	[IO_AUTO] = "auto", [IO_FIXED] = "fixed", [IO_PLAIN] = "plain", NULL
+	[IO_AUTO] = "auto", [IO_FIXED] = "fixed", [IO_MIXED] = "mixed", [IO_PLAIN] = "plain", NULL
 };
 static const char *const copy_modes[] = {
 	[COPY_AUTO] = "auto",	[COPY_CLONE] = "clone",	  [COPY_DIRECT] = "direct",
@@ -538,8 +538,8 @@ static const char help_text[] =
 	"buffers. Each --name=value works as -o name=value too. SIZE takes K, M or G.\n"
 	"\n"
 	"reads and writes\n"
-	"    --io=auto|fixed|plain     registered buffers if they can be had; or do not start;\n"
-	"                              never: pread and pwrite (auto)\n"
+	"    --io=auto|fixed|mixed|plain   registered buffers if they can be had; or do not\n"
+	"                              start; but small writes by pwrite; never (auto)\n"
 	"    --transport=auto|uring|dev   requests over io_uring where the kernel has it, or by\n"
 	"                              /dev/fuse alone (auto)\n"
 	"    --zerocopy=auto|off       over io_uring, data does not come to zcfs where the kernel\n"

@@ -15,6 +15,7 @@
 enum io_mode {
 	IO_AUTO, /* registered buffers where they can be had, else plain */
 	IO_FIXED, /* registered buffers, or zcfs does not start */
+	IO_MIXED, /* registered buffers, but small writes by pwrite(2) out of them */
 	IO_PLAIN, /* pread(2)/pwrite(2) with the same buffers, to compare */
 };
 

@@ -64,7 +64,7 @@ static void finish(struct pool_io *io)
 static void issue(struct pool_io *io)
 {
 	struct ring *ring = ring_of(io);
-	bool plain = ring_is_plain(ring);
+	bool plain = ring_is_plain(ring) || io->at_once;
 	struct ring_rw rw = {
 		.fd = io->fd,
 		.data = rest_of(io),
@@ -74,6 +74,7 @@ static void issue(struct pool_io *io)
 		.personality = io->personality,
 		.fixed = io->fixed,
 		.slot = io->slot,
+		.at_once = io->at_once,
 		.async = io->again > 0,
 	};
 
@@ -154,7 +155,7 @@ static void submit(struct pool_io *io, enum kind kind)
 	assert(io->length <= pool_buffer_size(pool) - io->buffer_offset);
 	assert(!io->slot);
 	pool_buffer_to_kernel(io->buffer);
-	start(io, kind, pool_is_registered(pool));
+	start(io, kind, pool_is_registered(pool) && !io->at_once);
 }
 
 static void submit_slot(struct pool_io *io, enum kind kind)

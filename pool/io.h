@@ -48,6 +48,8 @@ struct pool_io {
 	size_t length; /* bytes; buffer_offset + length <= pool_buffer_size() (asserted) */
 	int rw_flags; /* RWF_*, see preadv2(2) */
 	int personality; /* see ring_rw */
+	bool at_once; /* by pread(2) or pwrite(2) of this thread: nothing is fixed; not with a slot
+			 or a personality */
 	uint64_t size_hint; /* reads: a short read that ends at this file offset is taken for the
 			       end of the file; 0 = none */
 

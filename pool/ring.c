@@ -376,6 +376,7 @@ static void check_rw(const struct ring *ring, const struct ring_rw *rw)
 	assert(!rw->fixed || ring->registered);
 	assert(rw->slot <= (rw->fixed ? ring->slots : 0));
 	assert(rw->personality >= 0 && rw->personality <= UINT16_MAX);
+	assert(!rw->at_once || (!rw->fixed && !rw->personality));
 }
 
 void ring_submit_read(struct ring *ring, struct ring_op *op, const struct ring_rw *rw)
@@ -383,7 +384,7 @@ void ring_submit_read(struct ring *ring, struct ring_op *op, const struct ring_r
 	struct io_uring_sqe *sqe;
 
 	check_rw(ring, rw);
-	if (ring->plain) {
+	if (ring->plain || rw->at_once) {
 		ready_push(ring, op, plain_read(rw));
 		return;
 	}
@@ -403,7 +404,7 @@ void ring_submit_write(struct ring *ring, struct ring_op *op, const struct ring_
 	struct io_uring_sqe *sqe;
 
 	check_rw(ring, rw);
-	if (ring->plain) {
+	if (ring->plain || rw->at_once) {
 		ready_push(ring, op, plain_write(rw));
 		return;
 	}

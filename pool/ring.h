@@ -59,6 +59,8 @@ struct ring_rw {
 		       WRITE_FIXED */
 	unsigned slot; /* fixed: 0; or a slot of the ring's table that a driver has filled, and data
 			  is then an offset into its memory, from (void *)0 on */
+	bool at_once; /* by pread(2) or pwrite(2) of this thread, also on a ring that is not plain;
+			 fixed and personality are not for it */
 	bool async; /* straight to a kernel worker that may block (IOSQE_ASYNC): the cure when the
 		       attempt not to block ended in EAGAIN; plain: ignored */
 };

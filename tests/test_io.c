@@ -330,6 +330,29 @@ static void a_wrong_size_loses_nothing(void **state)
 	close(fd);
 }
 
+/* The rest of the transfer, and every further attempt, too. */
+static void what_is_to_be_done_at_once_does_not_go_to_the_kernels_queue(void **state)
+{
+	struct pool *pool = fixture_of(state)->pool;
+	int fd = temp_file(0, 0);
+	struct probe writer = probe_of(pool, fd, 100, BUFFER_SIZE);
+	struct probe reader;
+
+	writer.io.at_once = true;
+	fault_set(FAULT_WRITE, 1, 2, FAULT_SHORT);
+	fault_set(FAULT_ENTER, 1, UINT_MAX, -EIO);
+	write_expecting(&writer, BUFFER_SIZE, 1);
+	assert_false(writer.io.fixed);
+	reader = probe_of(pool, fd, 100, BUFFER_SIZE);
+	reader.io.at_once = true;
+	fault_set(FAULT_READ, 1, 2, -EAGAIN);
+	read_expecting(&reader, BUFFER_SIZE, 1);
+	assert_false(reader.io.fixed);
+	assert_int_equal(fault_calls(FAULT_WRITE) + fault_calls(FAULT_READ), 3 + 3);
+	assert_int_equal(fault_calls(FAULT_ENTER) + fault_calls(FAULT_ASYNC), 0);
+	close(fd);
+}
+
 /* ---- short, interrupted, failed ---- */
 
 static void short_reads_are_resumed(void **state)
@@ -737,6 +760,7 @@ int main(void)
 		ON_EACH_KIND(a_read_ends_at_the_end_of_the_file),
 		ON_EACH_KIND(a_known_size_saves_the_read_that_would_see_the_end),
 		ON_EACH_KIND(a_wrong_size_loses_nothing),
+		ON_EACH_KIND(what_is_to_be_done_at_once_does_not_go_to_the_kernels_queue),
 		ON_EACH_KIND(short_reads_are_resumed),
 		ON_EACH_KIND(short_writes_are_resumed),
 		ON_EACH_KIND(interrupted_and_postponed_transfers_are_retried),

@@ -16,7 +16,7 @@ declare -A subject_option # of zcfs
 add_subject() {
 	if [[ -n $wanted_subjects ]]; then
 		[[ ,$wanted_subjects, == *,$1,* ]] || return 0
-	elif ((quick)) && [[ $1 =~ ^(zcfs-plain|zcfs-uring|zcfs-copy-kernel|rsync)$ ]]; then
+	elif ((quick)) && [[ $1 =~ ^(zcfs-plain|zcfs-mixed|zcfs-uring|zcfs-copy-kernel|rsync)$ ]]; then
 		return 0
 	fi
 	subjects+=("$1")
@@ -65,6 +65,7 @@ add_subjects() {
 	add_subject native-no-reflink copy
 	add_subject zcfs 'copy data meta'
 	add_mode zcfs-plain 'copy data' --io=plain
+	add_mode zcfs-mixed 'data meta' --io=mixed
 	add_mode zcfs-dev 'copy data meta' --transport=dev
 	if ! zcfs_knows --transport=uring || uring_allowed; then
 		add_mode zcfs-uring 'copy data meta' --transport=uring

@@ -35,6 +35,12 @@ test_data_behaves_as_natively_with_plain_io() {
 }
 
 # filesystems: ext4
+test_data_behaves_as_natively_with_mixed_io() {
+	zcfs_mount -o io=mixed
+	check_data "$NATIVE" "$MNT"
+}
+
+# filesystems: ext4
 # users: root
 test_data_behaves_as_natively_with_one_thread_and_small_buffers() {
 	zcfs_mount -o threads=1,buffer_size=4K
@@ -91,6 +97,23 @@ test_fio_verifies_with_plain_io_and_no_byte_is_fixed() {
 	at_least "$(travelled write plain)" "$(fio_bytes)" 'bytes written by pwrite'
 	at_least "$(travelled read plain)" "$(fio_bytes)" 'bytes read by pread'
 	same "$(travelled read fixed) $(travelled write fixed)" '0 0'
+}
+
+# needs: fio
+# filesystems: ext4
+# native: no
+# timeout: 180
+test_fio_verifies_with_mixed_io_and_small_writes_are_plain() {
+	local small
+
+	zcfs_mount -o io=mixed
+	run_fio write
+	run_fio verify
+	small=$(($(fio_bytes) / 2))
+	at_least "$(travelled write plain)" "$small" 'bytes written by pwrite'
+	at_least "$(travelled write fixed)" "$small" 'bytes written by WRITE_FIXED'
+	at_least "$(travelled read fixed)" "$(fio_bytes)" 'bytes read by READ_FIXED'
+	same "$(travelled read plain)" 0
 }
 
 # needs: fio

@@ -67,6 +67,11 @@ test_all_that_can_be_seen_is_as_natively_with_plain_io() {
 	compare_at_random 3000 6
 }
 
+test_all_that_can_be_seen_is_as_natively_with_mixed_io() {
+	start_differ --io=mixed
+	compare_at_random 3000 13
+}
+
 test_all_that_can_be_seen_is_as_natively_when_copies_go_around_the_page_cache() {
 	start_differ --copy=direct
 	compare_at_random 3000 7
