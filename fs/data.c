@@ -35,6 +35,7 @@
 /* Bytes, of io=mixed: above, moving them outweighs how it is asked for. */
 #define SMALL_WRITE (64 << 10)
 
+#define READAHEAD_MIN	 (64 << 10) /* bytes */
 #define DIRECT_ALIGNMENT 512 /* the least that a device has */
 
 /*
@@ -167,6 +168,20 @@ static bool set_place(struct request *request, size_t offset)
 	return request->slot;
 }
 
+/*
+ * READs that follow each other and are not small come from a reader of the page cache, mostly
+ * before he wants the data (Linux mm/readahead.c), and more than one at a time. Around the page
+ * cache he waits for each.
+ */
+static bool is_readahead(const struct request *request, const struct fuse_read_in *in)
+{
+	const uint64_t before = atomic_exchange_explicit(
+		&request->handle->read_end, in->offset + in->size, memory_order_relaxed);
+
+	return before == in->offset && in->size >= READAHEAD_MIN && !(in->flags & O_DIRECT) &&
+	       request->fs->options.cache != CACHE_NEVER;
+}
+
 void op_read(struct request *request)
 {
 	const struct fuse_read_in *in = request->argument;
@@ -183,6 +198,7 @@ void op_read(struct request *request)
 		.offset = in->offset,
 		.length = in->size < room ? in->size : room,
 	};
+	request->worker->ahead = is_readahead(request, in);
 	if (set_place(request, 0))
 		pool_read_slot(&request->io);
 	else

@@ -41,6 +41,9 @@ struct handle {
 	 * none. See data.c, note_outcome(). */
 	_Atomic uint32_t refused;
 
+	/* HANDLE_FILE: where the last READ ended, to tell readahead. See data.c, is_readahead(). */
+	_Atomic uint64_t read_end;
+
 	/* HANDLE_FILE: who reads and writes it. */
 	enum passthrough_mode passthrough;
 

@@ -48,6 +48,8 @@
 #include "worker.h"
 #include "zerocopy.h"
 
+#define MOVE_AFTER 4 /* requests: moving costs more than a request does */
+
 struct uring_worker {
 	struct worker worker;
 	struct request request; /* the one being served */
@@ -61,6 +63,11 @@ struct uring_worker {
 	bool late; /* added to a queue that was stuck */
 	bool unregistered; /* its buffer */
 	struct ring_op wake; /* polls transport->stop_fd */
+
+	cpu_set_t anywhere; /* the CPUs that the process may use */
+	bool has_home; /* the CPU of the queue is one of them */
+	bool roams; /* or is at home */
+	unsigned misplaced; /* requests in a row that would be better served otherwise */
 
 	bool serving; /* from its arrival until the commit */
 	bool detached;
@@ -280,6 +287,51 @@ static void serve(struct uring_worker *worker)
 	}
 }
 
+/* Possible is not present, and a container may allow some only: then it has no home. */
+static void find_home(struct uring_worker *worker)
+{
+	const unsigned cpu = worker->queue->id;
+
+	worker->has_home = cpu < CPU_SETSIZE &&
+			   !pthread_getaffinity_np(pthread_self(), sizeof(worker->anywhere),
+						   &worker->anywhere) &&
+			   CPU_ISSET(cpu, &worker->anywhere);
+}
+
+static void go_home(const struct uring_worker *worker)
+{
+	cpu_set_t home;
+
+	CPU_ZERO(&home);
+	CPU_SET(worker->queue->id, &home);
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(home), &home);
+}
+
+static void roam(const struct uring_worker *worker)
+{
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(worker->anywhere), &worker->anywhere);
+}
+
+/*
+ * A worker's home is the CPU whose requests it serves: the caller sleeps until the reply, and his
+ * CPU is warm. Not so with readahead: who asks for it goes on with what he has, and a worker on the
+ * same CPU would only take turns with him. So one that gets nothing else goes where there is room,
+ * until it gets something else.
+ */
+static void choose_cpu(struct uring_worker *worker)
+{
+	const bool ahead = worker->worker.ahead;
+
+	worker->misplaced = ahead == worker->roams ? 0 : worker->misplaced + 1;
+	if (worker->misplaced < MOVE_AFTER || !worker->has_home)
+		return;
+	worker->roams = ahead;
+	if (ahead)
+		roam(worker);
+	else
+		go_home(worker);
+}
+
 static void serve_counted(struct uring_worker *worker)
 {
 	struct uring_queue *queue = worker->queue;
@@ -288,7 +340,9 @@ static void serve_counted(struct uring_worker *worker)
 	if (atomic_fetch_add(&queue->busy, 1) + 1 >= transport->plan.workers &&
 	    !atomic_load_explicit(&transport->watching, memory_order_relaxed))
 		uring_supervisor_wake(transport);
+	worker->worker.ahead = false;
 	serve(worker);
+	choose_cpu(worker);
 	atomic_fetch_sub(&queue->busy, 1);
 	atomic_fetch_add_explicit(&queue->served, 1, memory_order_relaxed);
 }
@@ -306,22 +360,6 @@ static int serve_all(struct uring_worker *worker)
 }
 
 /* ---- a worker ---- */
-
-/* On the CPU whose requests it serves: the caller sleeps until the reply, and its CPU is warm.
- * Possible is not present, and a container may allow some only: then anywhere. */
-static void go_to_cpu(unsigned cpu)
-{
-	cpu_set_t allowed;
-	cpu_set_t one;
-
-	if (cpu >= CPU_SETSIZE ||
-	    pthread_getaffinity_np(pthread_self(), sizeof(allowed), &allowed) ||
-	    !CPU_ISSET(cpu, &allowed))
-		return;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-}
 
 /* Waits until INIT is answered. Returns whether there is something to serve. */
 static bool await_init(struct transport_uring *transport)
@@ -467,7 +505,9 @@ static void *worker_main(void *argument)
 	};
 	int err;
 
-	go_to_cpu(worker->queue->id);
+	find_home(worker);
+	if (worker->has_home)
+		go_home(worker);
 	err = worker_init_commands(&worker->worker, transport->fs, &pool_options);
 	if (err) {
 		worker_ended(worker, err, 0);

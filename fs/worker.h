@@ -24,6 +24,7 @@ struct worker {
 	struct cred cred;
 	int personality_no_fsetid; /* for writes that must clear set-uid bits; 0 where there is none
 				    */
+	bool ahead; /* what it serves is readahead: nobody waits for the answer yet */
 	struct worker *next; /* in fs->workers, for the counters */
 };
 

@@ -57,6 +57,40 @@ test_a_request_without_data_enters_the_ring_once_at_most() {
 	at_most "$before" $((($(requests) - requests_before) * 5 / 4 + 20)) enters
 }
 
+# Threads of zcfs that may run on one CPU only.
+bound_threads() {
+	cat "/proc/$zcfs_pid/task"/*/status | grep -cE '^Cpus_allowed_list:[[:space:]]*[0-9]+$' || true
+}
+
+# Requests of several at once, on each processor, without data.
+all_are_home() {
+	local cpu
+
+	for ((cpu = 0; cpu < $(nproc); cpu++)); do
+		printf "$MNT/none%s\\n" {1..400} | taskset -c "$cpu" xargs -P 4 -n 100 stat &>/dev/null || true
+	done
+	(($(bound_threads) >= bound))
+}
+
+# Who reads a stream has a CPU to himself, and others find the workers at home again.
+# needs: taskset
+test_workers_are_let_go_for_readahead_and_come_home() {
+	local bound
+
+	(($(nproc) > 1)) || skip 'one processor'
+	random_file "$BACKING/f" $((64 << 20))
+	zcfs_mount
+	bound=$(bound_threads)
+	if [[ $TRANSPORT != uring ]]; then
+		same "$bound" 0
+		return
+	fi
+	at_least "$bound" "$(nproc)" 'workers at home'
+	cmp "$BACKING/f" "$MNT/f"
+	at_most "$(bound_threads)" $((bound - 1)) 'workers at home'
+	wait_until 30 all_are_home
+}
+
 # Everybody on one CPU, so that over io_uring it is one queue.
 on_first_cpu() {
 	taskset -c 0 "$@"
