@@ -2,14 +2,15 @@
 /*
  * The life of an inode:
  *
- *  1  names_lookup() opens an entry with O_PATH and brings the descriptor to inode_lookup(). Nobody
- * has the identity yet: a struct is made, with the next node id (never used twice) and the file
- * handle, and the descriptor becomes its cached one. 2  The kernel sends the node id in requests.
- * inode_ref_get() finds it, makes the descriptor again from the handle if the cache had closed it,
- * and keeps both alive until inode_ref_put(). 3  An open file holds its inode (inode_hold()), and
- * with it its descriptor: a file that is unlinked behind our back stays reachable as long as it is
- * open. 4  The kernel forgets as many lookups as it was told. The last of lookups, references and
- * holds frees it.
+ * 1. names_lookup() opens an entry with O_PATH and brings the descriptor to inode_lookup(). Nobody
+ *    has the identity yet: a struct is made, with the next node id (never used twice) and the file
+ *    handle, and the descriptor becomes its cached one.
+ * 2. The kernel sends the node id in requests. inode_ref_get() finds it, makes the descriptor again
+ *    from the handle if the cache had closed it, and keeps both alive until inode_ref_put().
+ * 3. An open file holds its inode (inode_hold()), and with it its descriptor: a file that is
+ *    unlinked behind our back stays reachable as long as it is open.
+ * 4. The kernel forgets as many lookups as it was told. The last of lookups, references and holds
+ *    frees it.
  *
  * How it may fail: the file is gone when its descriptor must be made again (-ESTALE: the kernel
  * looks the name up anew); its number has been given to another file meanwhile (the handle differs:

@@ -15,14 +15,13 @@
  * It is not a path: names change under us. It is reached through an O_PATH descriptor, and these
  * are bounded whatever the size of the tree:
  *
- *     where open_by_handle_at(2) works (CAP_DAC_READ_SEARCH, and a filesystem with handles),
- * descriptors are a cache: the least recently used is closed and made again from the handle when
- * needed. An inode that lost its last name while somebody may still use it keeps its descriptor
- * (inode_pin), because not every filesystem finds an unlinked file by handle.
- *
- *     elsewhere each inode keeps its descriptor until the kernel forgets it, and when there are too
- * many, the kernel is asked to forget idle ones (FUSE_NOTIFY_PRUNE, or FUSE_NOTIFY_INVAL_ENTRY
- * before Linux 6.18).
+ * - Where open_by_handle_at(2) works (CAP_DAC_READ_SEARCH, and a filesystem with handles),
+ *   descriptors are a cache: the least recently used is closed and made again from the handle when
+ *   needed. An inode that lost its last name while somebody may still use it keeps its descriptor
+ *   (inode_pin), because not every filesystem finds an unlinked file by handle.
+ * - Elsewhere each inode keeps its descriptor until the kernel forgets it, and when there are too
+ *   many, the kernel is asked to forget idle ones (FUSE_NOTIFY_PRUNE, or FUSE_NOTIFY_INVAL_ENTRY
+ *   before Linux 6.18).
  *
  * Lookup count: inode_lookup() adds one, as the kernel does for every entry that it is told;
  * inode_forget() takes them back. An inode with neither lookups nor users is freed.

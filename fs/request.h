@@ -5,8 +5,10 @@
 /*
  * One FUSE request, from its arrival to its one reply.
  *
- *     transport receives into a pool buffer -> protocol_dispatch() checks it -> op_<verb>(request)
- * -> request_reply_*()
+ * - the transport receives it into a pool buffer
+ * - protocol_dispatch() checks it
+ * - op_<verb>(request) serves it
+ * - request_reply_*() answers
  *
  * A handler may reply before it returns, or later: from a completion on its worker's ring, or,
  * after request_detach(), from any thread. It replies exactly once (asserted), holding no lock, and
@@ -32,7 +34,7 @@ struct handle;
 struct request;
 struct worker;
 
-/* How requests come and replies go: implemented by transport_dev.c, and by the fuzzer. */
+/* How requests come and replies go: implemented by both transports, and by the fuzzer. */
 struct transport_ops {
 	/*
 	 * Sends header and size bytes after it: request->out, or with payload those of

@@ -2,12 +2,14 @@
 /*
  * The life of a request over /dev/fuse:
  *
- *  1  A worker lends a buffer of its pool and blocks in read(2), with the buffer's headroom in
- * front: the data of a WRITE then lands page-aligned at the start of registered memory. 2
- * protocol_dispatch() calls the handler. It replies at once, or it submits to the worker's ring and
- * returns. 3  In the second case the worker runs its ring until the reply is out; it receives
- * nothing meanwhile, which is why another worker starts when all are busy. 4  reply(): one write(2)
- * of header and data, to the descriptor that the request came in on. The buffer goes home.
+ * 1. A worker lends a buffer of its pool and blocks in read(2), with the buffer's headroom in
+ *    front: the data of a WRITE then lands page-aligned at the start of registered memory.
+ * 2. protocol_dispatch() calls the handler. It replies at once, or it submits to the worker's ring
+ *    and returns.
+ * 3. In the second case the worker runs its ring until the reply is out; it receives nothing
+ *    meanwhile, which is why another worker starts when all are busy.
+ * 4. reply(): one write(2) of header and data, to the descriptor that the request came in on. The
+ *    buffer goes home.
  *
  * Long work is detached between 2 and 3: the request moves to a struct of its own on the heap, the
  * worker is free at once, and reply() is called from another thread.

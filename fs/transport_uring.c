@@ -2,15 +2,15 @@
 /*
  * The life of a request over io_uring:
  *
- *  1  A worker has one entry in the queue of its CPU: the headers in its own struct, the payload in
- *     the one buffer of its pool, which is registered with its ring. The kernel hands a request to
- *     the entry that became free last, copies header, first argument and the rest to where the
- *     entry says, and completes the command that the worker waits for.
- *  2  protocol_dispatch_parts() calls the handler, on this thread: it may block, and it may use the
- *     ring, on which the backing I/O of the request is done with the payload as the fixed buffer.
- *  3  commit(): the reply's header and data are put where the request lay, and the next command,
- *     COMMIT_AND_FETCH, is queued. The io_uring_enter(2) that waits for the next request sends it:
- *     one system call for a request that needs no I/O of the ring.
+ * 1. A worker has one entry in the queue of its CPU: the headers in its own struct, the payload in
+ *    the one buffer of its pool, which is registered with its ring. The kernel hands a request to
+ *    the entry that became free last, copies header, first argument and the rest to where the
+ *    entry says, and completes the command that the worker waits for.
+ * 2. protocol_dispatch_parts() calls the handler, on this thread: it may block, and it may use the
+ *    ring, on which the backing I/O of the request is done with the payload as the fixed buffer.
+ * 3. commit(): the reply's header and data are put where the request lay, and the next command,
+ *    COMMIT_AND_FETCH, is queued. The io_uring_enter(2) that waits for the next request sends it:
+ *    one system call for a request that needs no I/O of the ring.
  *
  * Why a thread for each entry, and not one for a queue: a handler that blocks, on a frozen
  * filesystem or a slow disk, holds its own entry and nothing else, without being handed to another

@@ -3,7 +3,7 @@
 #define FS_WORKER_H
 
 /*
- * One thread, one ring, its pool, and whom it acts for. Request workers (transport_dev.c) and
+ * One thread, one ring, its pool, and whom it acts for. Request workers (of both transports) and
  * copiers (copier.c) are both made of it.
  *
  * Thread: worker_init() and everything after it belong to the worker's own thread: a ring has one
