@@ -13,10 +13,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "copy_job.h"
 #include "fs.h"
+#include "log.h"
+
+#define COPIER_NICE 2 /* more than the other threads */
 
 struct copier_thread {
 	struct copier *copier;
@@ -181,6 +185,18 @@ static void could_not_start(struct copier *copier, int err)
 		refuse_queued(copier, err);
 }
 
+/*
+ * A copy may use a processor for seconds, a request takes microseconds and somebody waits for it:
+ * with a little less weight a copier, and the kernel's workers that write for it and inherit that,
+ * gives way when a request comes, and loses nothing else. Of this thread alone (setpriority(2), "C
+ * library/kernel differences").
+ */
+static void be_nice(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + COPIER_NICE) < 0)
+		log_debug("copier: nice: %s", strerror(errno));
+}
+
 static void *copier_main(void *argument)
 {
 	struct copier_thread *thread = argument;
@@ -192,7 +208,10 @@ static void *copier_main(void *argument)
 		.unregistered = options->io == IO_PLAIN,
 	};
 	struct copy_job *job;
-	int err = worker_init(&thread->worker, copier->fs, &pool_options);
+	int err;
+
+	be_nice();
+	err = worker_init(&thread->worker, copier->fs, &pool_options);
 
 	if (err) {
 		could_not_start(copier, err);

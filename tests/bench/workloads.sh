@@ -263,7 +263,7 @@ run_fio() {
 		[[ $block != 4k ]] || bytes=$((size / 8))
 		rm -f "$backing/out/fio"
 		truncate -s "$size" "$backing/out/fio"
-		sync -f "$backing" # that the old one is gone, and discarded, before
+		sync -f "$backing" # that the old one is gone before
 		warm "$backing/large"
 		fresh || return
 		settle $((2 * size))
