@@ -19,6 +19,7 @@
 #include "fs.h"
 #include "lock.h"
 #include "names.h"
+#include "notify.h"
 #include "ops.h"
 #include "refusal.h"
 #include "request.h"
@@ -621,7 +622,12 @@ static int file_ioctl(struct request *request, int fd, const struct fuse_ioctl_i
 	}
 	if (ioctl(fd, in->cmd, data) < 0)
 		return -errno;
-	return sets ? 0 : (int)size;
+	if (!sets)
+		return (int)size;
+	/* ctime has changed, which nothing tells the kernel (Linux 6.18, fs/fuse/ioctl.c,
+	 * fuse_fileattr_set()). */
+	notify_inval_attr(request->fs, request->in.nodeid);
+	return 0;
 }
 
 void op_ioctl(struct request *request)

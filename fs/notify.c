@@ -2,6 +2,7 @@
 #include "notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -103,6 +104,16 @@ void notify_forget(struct fs *fs, const uint64_t *nodeids, unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++)
 		invalidate_entry(fs, nodeids[i]);
+}
+
+void notify_inval_attr(struct fs *fs, uint64_t nodeid)
+{
+	struct fuse_notify_inval_inode_out out = { .ino = nodeid, .off = -1 };
+	struct iovec parts[2] = { [1] = { &out, sizeof(out) } };
+	int err = notify(fs, FUSE_NOTIFY_INVAL_INODE, parts, 2);
+
+	if (err)
+		log_debug("attributes of inode %" PRIu64 " stay: %s", nodeid, strerror(-err));
 }
 
 static int retrieve(struct fs *fs, uint64_t nodeid)

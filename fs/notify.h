@@ -17,6 +17,13 @@ struct fs;
 void notify_forget(struct fs *fs, const uint64_t *nodeids, unsigned count);
 
 /*
+ * Tells the kernel that the attributes which it has of an inode are too old, and nothing of its
+ * pages: FUSE_NOTIFY_INVAL_INODE. For an inode that a request being served is about, by that
+ * request's worker: the kernel holds it meanwhile, and takes no lock that could wait.
+ */
+void notify_inval_attr(struct fs *fs, uint64_t nodeid);
+
+/*
  * Has the kernel send a request that nobody waits for, NOTIFY_REPLY without data, to the queue of
  * the CPU that the caller runs on: FUSE_NOTIFY_RETRIEVE of nothing (Linux 6.18 fs/fuse/dev.c,
  * fuse_retrieve()). A request of the usual kind would have to be waited for in the kernel, and who

@@ -109,13 +109,6 @@ static bool punches(const struct rules *rules, const struct step *step)
 	       (step->n[1] & FALLOC_FL_PUNCH_HOLE);
 }
 
-/* The kernel keeps the attributes that it has over FS_IOC_SETFLAGS, the old ctime among them
- * (fs/fuse/ioctl.c, fuse_fileattr_set()). */
-static bool sets_flags(const struct rules *rules, const struct step *step)
-{
-	return is_call(step, "setflags");
-}
-
 /*
  * A write takes set-id bits away, and meets the limits of a file's size, before it is sent
  * (fs/fuse/file.c, fuse_cache_write_iter(): generic_write_checks(), kiocb_modified()), and so does
@@ -197,10 +190,9 @@ static bool asks_flags(const struct rules *rules, const struct step *step)
 }
 
 static bool (*const forbidden[])(const struct rules *rules, const struct step *step) = {
-	seeks_too_far,	   writes_without_append, moves_ranges,	   turns_flags,	 looks_for_holes,
-	writes_too_far,	   changes_no_owner,	  sets_flags,	   opens_direct, reads_elsewhere,
-	sets_ids,	   maps_backing_file,	  leaves_whiteout, asks_flags,	 punches,
-	sets_capabilities,
+	seeks_too_far,	   writes_without_append, moves_ranges, turns_flags,	 looks_for_holes,
+	writes_too_far,	   changes_no_owner,	  opens_direct, reads_elsewhere, sets_ids,
+	maps_backing_file, leaves_whiteout,	  asks_flags,	punches,	 sets_capabilities,
 };
 
 bool rules_forbid(const struct rules *rules, const struct step *step)
