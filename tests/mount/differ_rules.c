@@ -186,13 +186,38 @@ static bool leaves_whiteout(const struct rules *rules, const struct step *step)
  * an ordinary user may not, when the mode has become one that does not allow it. */
 static bool asks_flags(const struct rules *rules, const struct step *step)
 {
-	return !rules->root && is_call(step, "getflags");
+	return !rules->root && (is_call(step, "getflags") || is_call(step, "setflags"));
+}
+
+/*
+ * What a shared mapping has dirtied is written by zcfs, and without CAP_FSETID that takes set-id
+ * bits away (fs/fuse/file.c, fuse_writepages()); natively the write of a page takes none.
+ */
+static bool stores_without_fsetid(const struct rules *rules, const struct step *step)
+{
+	return !rules->root && is_call(step, "store");
+}
+
+/*
+ * A splice from a file takes its pages, and what is spliced into the same file before they are used
+ * up changes them; from one that is opened for direct I/O, as FOPEN_DIRECT_IO does, it takes copies
+ * (fs/splice.c, copy_splice_read()).
+ */
+static bool splices_pages(const struct rules *rules, const struct step *step)
+{
+	return rules->cache_never && is_call(step, "splice");
 }
 
 static bool (*const forbidden[])(const struct rules *rules, const struct step *step) = {
-	seeks_too_far,	   writes_without_append, moves_ranges, turns_flags,	 looks_for_holes,
-	writes_too_far,	   changes_no_owner,	  opens_direct, reads_elsewhere, sets_ids,
-	maps_backing_file, leaves_whiteout,	  asks_flags,	punches,	 sets_capabilities,
+	seeks_too_far,	   writes_without_append,
+	moves_ranges,	   turns_flags,
+	looks_for_holes,   writes_too_far,
+	changes_no_owner,  opens_direct,
+	reads_elsewhere,   sets_ids,
+	maps_backing_file, leaves_whiteout,
+	asks_flags,	   punches,
+	sets_capabilities, stores_without_fsetid,
+	splices_pages,
 };
 
 bool rules_forbid(const struct rules *rules, const struct step *step)
