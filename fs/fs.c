@@ -21,6 +21,9 @@
  * nothing. */
 #define FD_CACHE_MAX 4096
 
+/* Descriptors that the process has room for from the start: the cache, and open files. */
+#define FD_ROOM (4 * FD_CACHE_MAX)
+
 /*
  * How many O_PATH descriptors the inode table may hold. Each worker and copier has a ring, a worker
  * also a clone of the device, and each queue of io_uring has a worker; what is left is shared
@@ -77,11 +80,32 @@ free_fs:
 	return err;
 }
 
+/*
+ * A full table of descriptors is doubled, and in a process with several threads that waits for an
+ * RCU grace period, milliseconds in which nobody gets a descriptor (Linux fs/file.c,
+ * expand_fdtable()): on the way to a full cache of them seven times. While there is one thread it
+ * costs nothing, and the table never shrinks.
+ */
+static void make_room_for_fds(int fd)
+{
+	struct rlimit limit;
+	rlim_t high = FD_ROOM - 1;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || !limit.rlim_cur)
+		return;
+	if (high > limit.rlim_cur - 1)
+		high = limit.rlim_cur - 1;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, (int)high);
+	if (fd >= 0)
+		close(fd);
+}
+
 int fs_after_fork(struct fs *fs)
 {
 	fs->proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_self_fd < 0)
 		return -errno;
+	make_room_for_fds(fs->proc_self_fd);
 	return inode_table_start(fs->inodes);
 }
 

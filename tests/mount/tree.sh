@@ -56,6 +56,18 @@ try_tree() { # MOST_DESCRIPTORS
 	at_most "$(counter zcfs_open_files)" 2 'open files'
 }
 
+# A table that grew later would hold up everybody, see make_room_for_fds().
+# filesystems: ext4
+# native: no
+test_there_is_room_for_descriptors_from_the_start() {
+	local limit
+
+	zcfs_mount
+	limit=$(ulimit -Hn)
+	[[ $limit != unlimited ]] && ((limit < 16384)) || limit=16384
+	at_least "$(awk '$1 == "FDSize:" { print $2 }' "/proc/$zcfs_pid/status")" "$limit" 'room for descriptors'
+}
+
 # timeout: 400
 # users: root
 test_a_large_tree_is_created_walked_and_removed() {
