@@ -299,11 +299,13 @@ static bool keeps_sgid(const struct fuse_in_header *sender, const struct statx *
 	       cred_is_in_group(sender, stx->stx_gid);
 }
 
-bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd)
+bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd, bool *ret_had_bits)
 {
 	struct statx stx;
+	int err = attr_get(fd, &stx);
 
-	if (attr_get(fd, &stx) || !keeps_sgid(sender, &stx))
+	*ret_had_bits = !err && (stx.stx_mode & (S_ISUID | S_ISGID));
+	if (err || !keeps_sgid(sender, &stx))
 		return false;
 	return !(stx.stx_mode & S_ISUID) ||
 	       fchmod(fd, stx.stx_mode & 07777 & ~(mode_t)S_ISUID) == 0;

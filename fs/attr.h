@@ -32,9 +32,9 @@ bool attr_get_direct(int fd, struct direct_alignment *ret_align);
  * and the sender is in the file's group (Linux fs/attr.c, setattr_should_drop_sgid()). For a
  * transfer of data this does what remains to be done for such a sender: takes S_ISUID off fd, an
  * open file, and returns true; the transfer must then take nothing. False where both bits are to
- * go.
+ * go. *ret_had_bits: the file had any of the two.
  */
-bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd);
+bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd, bool *ret_had_bits);
 
 /*
  * Between these two the thread acts for the sender without CAP_FSETID, so that the backing

@@ -22,6 +22,7 @@
 #include "attr.h"
 #include "cleanup.h"
 #include "fs.h"
+#include "notify.h"
 #include "ops.h"
 #include "worker.h"
 
@@ -240,6 +241,11 @@ static void note_outcome(struct request *request, ssize_t result)
 			     result < 0 && ends_beyond_file(&request->io) ? request->in.pid : 0);
 }
 
+/*
+ * Before a write through the page cache the kernel asks for the set-id bits to be taken off, and
+ * knows; before one with cache=never it does not, and would show them until the mode times out
+ * (Linux 6.18, fs/fuse/file.c, fuse_write_update_attr(): the mode stays valid).
+ */
 static void write_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
@@ -251,6 +257,8 @@ static void write_done(struct pool_io *io, ssize_t result)
 		result = result_of_write_back(io, result);
 	if (!moved(request, result, request->fs->stats.write_bytes))
 		return;
+	if (request->loses_bits)
+		notify_inval_attr(request->fs, request->in.nodeid);
 	request->out.write = (struct fuse_write_out){ .size = (uint32_t)result };
 	request_reply_out(request, sizeof(request->out.write));
 }
@@ -264,8 +272,10 @@ static void submit_write(struct request *request, bool kill_suid)
 	struct worker *worker = request->worker;
 	bool drop;
 
+	request->loses_bits = false;
 	if (kill_suid)
-		kill_suid = !attr_clear_suid_only(&request->in, request->io.fd);
+		kill_suid =
+			!attr_clear_suid_only(&request->in, request->io.fd, &request->loses_bits);
 	if (kill_suid && !request->io.at_once)
 		request->io.personality = worker->personality_no_fsetid;
 	drop = kill_suid && !request->io.personality;

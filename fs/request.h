@@ -100,6 +100,7 @@ struct request {
 	struct ring_op op;
 	struct handle *handle; /* a reference that the handler gives back before it replies */
 	uint64_t scratch;
+	bool loses_bits; /* a WRITE to a file that has set-id bits, and takes them off */
 
 	struct request_out out;
 	bool replied;

@@ -166,6 +166,17 @@ test_a_writer_takes_set_id_bits_away() {
 	same "$(stat -c %a "$BACKING/f")" 777
 }
 
+# stat(1) asks for the mode alone, which the kernel has.
+test_set_id_bits_that_a_write_takes_are_gone_at_once() {
+	open_to_all
+	zcfs_mount -o allow_other,cache=never,attr_timeout=60
+	touch "$MNT/f"
+	chmod 6777 "$MNT/f"
+	same "$(stat -c %a "$MNT/f")" 6777
+	as_other dd if=/dev/zero of="$MNT/f" bs=1 count=1 conv=notrunc status=none
+	same "$(stat -c %a "$MNT/f")" 777
+}
+
 # needs: setcap getcap
 test_a_writer_takes_file_capabilities_away() {
 	open_to_all
