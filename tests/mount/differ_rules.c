@@ -86,23 +86,22 @@ static bool changes_no_owner(const struct rules *rules, const struct step *step)
 }
 
 /*
- * write(2) and fallocate(2) take file capabilities away before the filesystem is asked
- * (fs/fuse/file.c, fuse_cache_write_iter(): kiocb_modified(), fuse_file_fallocate():
- * file_modified()). Natively btrfs takes none when it finds no block to punch. With a write-back
- * cache the pages that a program wrote before it set them are written, and take them away, later
- * (fs/fuse/xattr.c, fuse_setxattr()).
+ * What a shared mapping or a write-back cache has dirtied is written by zcfs, and whoever writes
+ * takes file capabilities away (fs/attr.c, notify_change(): ATTR_KILL_PRIV); natively the write of
+ * a page takes none. On btrfs fallocate(2) takes none either, when it finds no block to punch,
+ * while the kernel has taken them before it asks (fs/fuse/file.c, fuse_file_fallocate():
+ * file_modified()). What else takes them is compared by access.sh.
  */
 static bool sets_capabilities(const struct rules *rules, const struct step *step)
 {
 	const bool by_fd = is_call(step, "fsetxattr");
 
-	if (!rules->btrfs && !rules->writeback)
-		return false;
 	return (by_fd || is_call(step, "setxattr") || is_call(step, "lsetxattr")) &&
 	       step->n[by_fd] == XATTR_CAPABILITY;
 }
 
-/* The same for the times, which the kernel keeps then. */
+/* On btrfs a hole that is punched where there is no block moves no times, which with a write-back
+ * cache are the kernel's. */
 static bool punches(const struct rules *rules, const struct step *step)
 {
 	return rules->writeback && rules->btrfs && is_call(step, "fallocate") &&
