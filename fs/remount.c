@@ -57,17 +57,17 @@ int remount(int argc, char **argv)
 {
 	struct remount remount = { .options = NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	int err;
 
-	if (fuse_opt_add_opt(&remount.options, "remount") ||
-	    fuse_opt_parse(&args, &remount, NULL, take))
-		remount.failed = true;
+	remount.failed = fuse_opt_add_opt(&remount.options, "remount");
+	err = fuse_opt_parse(&args, &remount, NULL, take); /* says what is wrong */
 	fuse_opt_free_args(&args);
 	if (remount.failed)
 		log_error("no memory to read the options");
-	else if (remount.asked && !remount.mountpoint)
+	else if (!err && remount.asked && !remount.mountpoint)
 		log_error("remount: the mount point is missing");
-	else if (remount.asked)
+	else if (!err && remount.asked)
 		become_mount(&remount);
 	free(remount.options);
-	return remount.asked || remount.failed ? 1 : -1;
+	return err || remount.asked || remount.failed ? 1 : -1;
 }

@@ -11,6 +11,7 @@ test_missing_arguments_are_told() {
 	zcfs_refuses 2 'backing directory is missing'
 	zcfs_refuses 2 'mount point is missing' "$BACKING"
 	zcfs_refuses 1 'too many arguments' "$BACKING" "$MNT" third
+	zcfs_refuses 1 '^[^ ]*: missing argument after .-o.$' "$BACKING" "$MNT" -o
 }
 
 # users: root user
