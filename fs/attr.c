@@ -299,16 +299,19 @@ static bool keeps_sgid(const struct fuse_in_header *sender, const struct statx *
 	       cred_is_in_group(sender, stx->stx_gid);
 }
 
-bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd, bool *ret_had_bits)
+bool attr_take_set_ids(const struct fuse_in_header *sender, int fd, bool *ret_had_bits)
 {
 	struct statx stx;
+	mode_t mode;
 	int err = attr_get(fd, &stx);
 
 	*ret_had_bits = !err && (stx.stx_mode & (S_ISUID | S_ISGID));
-	if (err || !keeps_sgid(sender, &stx))
+	if (err || (stx.stx_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
 		return false;
-	return !(stx.stx_mode & S_ISUID) ||
-	       fchmod(fd, stx.stx_mode & 07777 & ~(mode_t)S_ISUID) == 0;
+	mode = stx.stx_mode & 07777 & ~(mode_t)S_ISUID;
+	if (!keeps_sgid(sender, &stx))
+		mode &= ~(mode_t)S_ISGID;
+	return mode == (stx.stx_mode & 07777) || fchmod(fd, mode) == 0;
 }
 
 /* fsgid stands for all groups of the sender, and is the file's where he is in that by another. */

@@ -28,13 +28,14 @@ struct direct_alignment {
 bool attr_get_direct(int fd, struct direct_alignment *ret_align);
 
 /*
- * S_ISGID stays on a file when something takes set-id bits off, if it is without group execution
- * and the sender is in the file's group (Linux fs/attr.c, setattr_should_drop_sgid()). For a
- * transfer of data this does what remains to be done for such a sender: takes S_ISUID off fd, an
- * open file, and returns true; the transfer must then take nothing. False where both bits are to
- * go. *ret_had_bits: the file had any of the two.
+ * Set-id bits before a transfer of data by somebody without CAP_FSETID. Without group execution
+ * S_ISGID goes only where the sender is not in the file's group (Linux fs/attr.c,
+ * setattr_should_drop_sgid()), and the backing filesystem would ask that of us: so the bits of such
+ * a file, fd, which is open, are taken here, and the return is true, the transfer must then take
+ * nothing. False where it does the right thing by itself. *ret_had_bits: the file had any of the
+ * two.
  */
-bool attr_clear_suid_only(const struct fuse_in_header *sender, int fd, bool *ret_had_bits);
+bool attr_take_set_ids(const struct fuse_in_header *sender, int fd, bool *ret_had_bits);
 
 /*
  * Between these two the thread acts for the sender without CAP_FSETID, so that the backing

@@ -353,7 +353,7 @@ void copy_begin(struct copy_job *job, struct worker *worker)
 	atomic_store(&job->path, STATS_HOLE); /* nothing has travelled yet */
 	copier_list(job);
 	if (job->kill_suid)
-		job->kill_suid = !attr_clear_suid_only(&job->request->in, job->dst->fd, &had_bits);
+		job->kill_suid = !attr_take_set_ids(&job->request->in, job->dst->fd, &had_bits);
 	if (job->kill_suid)
 		cred_drop_fsetid(&worker->cred);
 	copy_step(job);

@@ -274,8 +274,7 @@ static void submit_write(struct request *request, bool kill_suid)
 
 	request->loses_bits = false;
 	if (kill_suid)
-		kill_suid =
-			!attr_clear_suid_only(&request->in, request->io.fd, &request->loses_bits);
+		kill_suid = !attr_take_set_ids(&request->in, request->io.fd, &request->loses_bits);
 	if (kill_suid && !request->io.at_once)
 		request->io.personality = worker->personality_no_fsetid;
 	drop = kill_suid && !request->io.personality;

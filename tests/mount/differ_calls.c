@@ -291,9 +291,24 @@ CALL(copy_file_range_here)
 	return copy_on(FD(0), NULL, FD(1), NULL, (size_t)N[2]);
 }
 
+/*
+ * A splice takes the pages of a file, and what changes them before they are used up is seen, or not
+ * where the file is read around the page cache and copies are taken (fs/splice.c,
+ * copy_splice_read()), or changed in another way. So not within a file, and not into a FIFO, where
+ * they stay.
+ */
+static bool keeps_pages(int from, int to)
+{
+	struct stat a, b;
+
+	if (fstat(from, &a) || fstat(to, &b))
+		return false;
+	return S_ISFIFO(b.st_mode) || (a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
+
 CALL(sendfile)
 {
-	if (is_direct(actor, step) || is_directory(FD(0)))
+	if (is_direct(actor, step) || is_directory(FD(0)) || keeps_pages(FD(0), FD(1)))
 		return 0;
 	return sendfile(FD(1), FD(0), NULL, (size_t)N[2]);
 }
@@ -305,7 +320,7 @@ CALL(splice)
 	long n, put = -1;
 	int pipe_fd[2];
 
-	if (is_direct(actor, step))
+	if (is_direct(actor, step) || keeps_pages(FD(0), FD(1)))
 		return 0;
 	if (pipe(pipe_fd))
 		return -1;

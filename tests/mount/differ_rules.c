@@ -197,16 +197,6 @@ static bool stores_without_fsetid(const struct rules *rules, const struct step *
 	return !rules->root && is_call(step, "store");
 }
 
-/*
- * A splice from a file takes its pages, and what is spliced into the same file before they are used
- * up changes them; from one that is opened for direct I/O, as FOPEN_DIRECT_IO does, it takes copies
- * (fs/splice.c, copy_splice_read()).
- */
-static bool splices_pages(const struct rules *rules, const struct step *step)
-{
-	return rules->cache_never && is_call(step, "splice");
-}
-
 static bool (*const forbidden[])(const struct rules *rules, const struct step *step) = {
 	seeks_too_far,	   writes_without_append,
 	moves_ranges,	   turns_flags,
@@ -216,7 +206,7 @@ static bool (*const forbidden[])(const struct rules *rules, const struct step *s
 	maps_backing_file, leaves_whiteout,
 	asks_flags,	   punches,
 	sets_capabilities, stores_without_fsetid,
-	splices_pages,
+
 };
 
 bool rules_forbid(const struct rules *rules, const struct step *step)

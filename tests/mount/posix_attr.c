@@ -257,6 +257,7 @@ static void set_id_bits_go_as_the_kernel_has_it(const struct person *who)
 		try_changes(who, anna.uid, anna.gid, set_id_modes[i]);
 		try_changes(who, anna.uid, anna.group, set_id_modes[i]);
 		try_changes(who, bert.uid, 62099, set_id_modes[i]);
+		try_changes(who, bert.uid, root.gid, set_id_modes[i]);
 	}
 }
 
