@@ -131,25 +131,20 @@ static void print_stats(struct fs *fs, FILE *out)
 		    inodes.fds + handles);
 }
 
-static const char *const io_names[] = { "auto", "fixed", "plain" };
-static const char *const copy_names[] = { "auto", "clone", "direct", "fixed", "kernel" };
-static const char *const cache_names[] = { "auto", "always", "never" };
-static const char *const lock_names[] = { "local", "forward" };
-
 static void print_options(const struct options *options, FILE *out)
 {
 	fprintf(out, "backing            %s\n", options->backing);
 	fprintf(out, "mount point        %s\n", options->mountpoint);
-	fprintf(out, "io                 %s\n", io_names[options->io]);
+	fprintf(out, "io                 %s\n", options_io_names[options->io]);
 	fprintf(out, "cache              %s%s, attributes %g s, entries %g s, negative %g s\n",
-		cache_names[options->cache], options->writeback ? ", writeback" : "",
+		options_cache_names[options->cache], options->writeback ? ", writeback" : "",
 		options->attr_timeout, options->entry_timeout, options->negative_timeout);
-	fprintf(out, "locks              %s\n", lock_names[options->locks]);
+	fprintf(out, "locks              %s\n", options_lock_names[options->locks]);
 	fprintf(out, "threads            %u request workers and %u copiers at most\n",
 		options->threads, options->copy_threads);
 	fprintf(out, "copies             %s, %u buffers of %zu KiB, %llu MiB a reply\n",
-		copy_names[options->copy], options->copy_buffers, options->copy_buffer_size >> 10,
-		(unsigned long long)options->copy_max >> 20);
+		options_copy_names[options->copy], options->copy_buffers,
+		options->copy_buffer_size >> 10, (unsigned long long)options->copy_max >> 20);
 }
 
 static void print_downgrades(struct fs *fs, FILE *out)

@@ -190,17 +190,17 @@ static int set_control(void *field, const struct option *option, const char *val
 	return set_string(field, strcmp(value, "off") ? value : NULL);
 }
 
-static const char *const io_modes[] = {
+const char *const options_io_names[] = {
 	[IO_AUTO] = "auto", [IO_FIXED] = "fixed", [IO_MIXED] = "mixed", [IO_PLAIN] = "plain", NULL
 };
-static const char *const copy_modes[] = {
+const char *const options_copy_names[] = {
 	[COPY_AUTO] = "auto",	[COPY_CLONE] = "clone",	  [COPY_DIRECT] = "direct",
 	[COPY_FIXED] = "fixed", [COPY_KERNEL] = "kernel", NULL
 };
-static const char *const cache_modes[] = {
+const char *const options_cache_names[] = {
 	[CACHE_AUTO] = "auto", [CACHE_ALWAYS] = "always", [CACHE_NEVER] = "never", NULL
 };
-static const char *const lock_modes[] = {
+const char *const options_lock_names[] = {
 	[LOCKS_LOCAL] = "local", [LOCKS_FORWARD] = "forward", NULL
 };
 
@@ -223,25 +223,25 @@ static const char *const passthrough_options[] = { [PASSTHROUGH_OPTION_OFF] = "o
 
 /* clang-format off */
 static const struct option own[] = {
-	{ "io", set_choice, FIELD(io), "auto, fixed or plain", io_modes },
+	{ "io", set_choice, FIELD(io), "auto, fixed, mixed or plain", options_io_names },
 	{ "transport", set_choice, FIELD(transport), "auto, uring or dev", transport_modes },
 	{ "zerocopy", set_choice, FIELD(zerocopy), "auto or off", zerocopy_options },
 	{ "passthrough", set_choice, FIELD(passthrough), "off, ro or rw", passthrough_options },
 	{ "buffer_size", set_buffer_bytes, FIELD(max_write),
 	  "a power of two from 4K (or a page) to 1M", NULL, 4 * KIB, MIB },
 	{ "threads", set_count, FIELD(threads), "a number from 1 to 64", NULL, 1, 64 },
-	{ "copy", set_choice, FIELD(copy), "auto, clone, direct, fixed or kernel", copy_modes },
+	{ "copy", set_choice, FIELD(copy), "auto, clone, direct, fixed or kernel", options_copy_names },
 	{ "copy_threads", set_count, FIELD(copy_threads), "a number from 1 to 64", NULL, 1, 64 },
 	{ "copy_buffer_size", set_buffer_bytes, FIELD(copy_buffer_size),
 	  "a power of two from 4K (or a page) to 4M", NULL, 4 * KIB, 4 * MIB },
 	{ "copy_buffers", set_count, FIELD(copy_buffers), "a number from 1 to 32", NULL, 1, 32 },
 	{ "copy_max", set_bytes64, FIELD(copy_max), "a size from 4K to 2G", NULL, 4 * KIB, 2 * GIB },
-	{ "cache", set_choice, FIELD(cache), "auto, always or never", cache_modes },
+	{ "cache", set_choice, FIELD(cache), "auto, always or never", options_cache_names },
 	{ "attr_timeout", set_seconds, FIELD(attr_timeout), SECONDS_ALLOWED, NULL, 0, SECONDS_MAX },
 	{ "entry_timeout", set_seconds, FIELD(entry_timeout), SECONDS_ALLOWED, NULL, 0, SECONDS_MAX },
 	{ "negative_timeout", set_seconds, FIELD(negative_timeout), SECONDS_ALLOWED, NULL, 0, SECONDS_MAX },
 	{ "writeback", set_flag, FIELD(writeback), "nothing, yes or no" },
-	{ "locks", set_choice, FIELD(locks), "local or forward", lock_modes },
+	{ "locks", set_choice, FIELD(locks), "local or forward", options_lock_names },
 	{ "control", set_control, FIELD(control), "one name without '/', or off" },
 };
 /* clang-format on */

@@ -112,6 +112,12 @@ enum exit_code {
 int options_parse(struct options *options, int argc, char **argv);
 void options_fini(struct options *options);
 
+/* The values' names, by the enums above; NULL ends each. */
+extern const char *const options_io_names[];
+extern const char *const options_copy_names[];
+extern const char *const options_cache_names[];
+extern const char *const options_lock_names[];
+
 /* The bytes that all request workers together may register: RLIMIT_MEMLOCK, of which the copiers
  * take their part, or UINT64_MAX where it does not count. */
 uint64_t options_lockable(void);

@@ -224,8 +224,8 @@ static void nonsense_is_refused_with_option_value_and_what_is_allowed(void **sta
 	static const struct {
 		const char *option, *value, *allowed;
 	} nonsense[] = {
-		{ "io", "fast", "auto, fixed or plain" },
-		{ "io", "", "auto, fixed or plain" },
+		{ "io", "fast", "auto, fixed, mixed or plain" },
+		{ "io", "", "auto, fixed, mixed or plain" },
 		{ "copy", "plain", "auto, clone, direct, fixed or kernel" },
 		{ "cache", "autox", "auto, always or never" },
 		{ "locks", "none", "local or forward" },

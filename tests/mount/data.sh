@@ -109,6 +109,7 @@ test_fio_verifies_with_mixed_io_and_small_writes_are_plain() {
 	zcfs_mount -o io=mixed
 	run_fio write
 	run_fio verify
+	status_says '^io +mixed'
 	small=$(($(fio_bytes) / 2))
 	at_least "$(travelled write plain)" "$small" 'bytes written by pwrite'
 	at_least "$(travelled write fixed)" "$small" 'bytes written by WRITE_FIXED'
