@@ -164,7 +164,7 @@ CALL(preadv2)
 	long n;
 
 	make_vector(actor->buffer, (size_t)N[1], vector);
-	n = preadv2(FD(0), vector, 3, N[2], (int)N[3]);
+	n = N[2] == -1 && is_directory(FD(0)) ? 0 : preadv2(FD(0), vector, 3, N[2], (int)N[3]);
 	show_data(text, actor->buffer, n);
 	return n;
 }
