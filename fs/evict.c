@@ -92,13 +92,13 @@ void evict_make_room(struct inode_table *table)
 
 void evict_now(struct inode_table *table)
 {
-	uint64_t before = table->kept_count;
+	const uint64_t before = table->fd_count;
 
 	if (!table->evictor_runs)
 		return;
 	table->evict_now = true;
 	pthread_cond_signal(&table->crowded);
-	for (int i = 0; i < WAITS_MAX && table->evict_now && table->kept_count >= before; i++)
+	for (int i = 0; i < WAITS_MAX && table->fd_count >= before; i++)
 		wait_a_moment(table);
 }
 

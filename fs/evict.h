@@ -28,8 +28,11 @@ bool evict_is_due(const struct inode_table *table);
  */
 void evict_make_room(struct inode_table *table);
 
-/* The same when there are too many for RLIMIT_NOFILE, whatever the table's own limit: waits for one
- * round. */
+/*
+ * The same when there are too many for RLIMIT_NOFILE, whatever the table's own limit. Also the
+ * descriptors of files that have lost their last name (inode_pin()) are waited for: their FORGETs
+ * are on the way, and who removes a tree may be faster.
+ */
 void evict_now(struct inode_table *table);
 
 #endif

@@ -521,7 +521,7 @@ bool inode_table_is_crowded(struct inode_table *table)
 	return crowded;
 }
 
-#define RELIEVE_TRIES 4
+#define RELIEVE_TRIES 8
 #define RELIEVE_FDS   8
 
 bool inode_table_relieve(struct inode_table *table, int err, unsigned tries)
