@@ -309,7 +309,7 @@ bool attr_take_set_ids(const struct fuse_in_header *sender, int fd, bool *ret_ha
 	if (err || (stx.stx_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
 		return false;
 	mode = stx.stx_mode & 07777 & ~(mode_t)S_ISUID;
-	if (!keeps_sgid(sender, &stx))
+	if (!cred_is_in_group(sender, stx.stx_gid))
 		mode &= ~(mode_t)S_ISGID;
 	return mode == (stx.stx_mode & 07777) || fchmod(fd, mode) == 0;
 }

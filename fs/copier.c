@@ -212,7 +212,6 @@ static void *copier_main(void *argument)
 
 	be_nice();
 	err = worker_init(&thread->worker, copier->fs, &pool_options);
-
 	if (err) {
 		could_not_start(copier, err);
 		return NULL;

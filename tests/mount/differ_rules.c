@@ -206,7 +206,6 @@ static bool (*const forbidden[])(const struct rules *rules, const struct step *s
 	maps_backing_file, leaves_whiteout,
 	asks_flags,	   punches,
 	sets_capabilities, stores_without_fsetid,
-
 };
 
 bool rules_forbid(const struct rules *rules, const struct step *step)
