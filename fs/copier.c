@@ -210,6 +210,7 @@ static void *copier_main(void *argument)
 	struct copy_job *job;
 	int err;
 
+	fs_run_anywhere(copier->fs);
 	be_nice();
 	err = worker_init(&thread->worker, copier->fs, &pool_options);
 	if (err) {

@@ -53,6 +53,8 @@ int fs_new(const struct options *options, int backing_fd, struct fs **ret_fs)
 	fs->owner = geteuid();
 	fs->root = fs->owner == 0;
 	fs->device_fd = fs->proc_self_fd = fs->covered_fd = -1;
+	if (sched_getaffinity(0, sizeof(fs->cpus), &fs->cpus) < 0)
+		CPU_ZERO(&fs->cpus);
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	pthread_mutex_init(&fs->lock, NULL);
 	interrupt_table_init(&fs->interrupts);
@@ -125,6 +127,12 @@ void fs_free(struct fs *fs)
 		close(fs->covered_fd);
 	pthread_mutex_destroy(&fs->lock);
 	free(fs);
+}
+
+void fs_run_anywhere(const struct fs *fs)
+{
+	if (CPU_COUNT(&fs->cpus))
+		(void)pthread_setaffinity_np(pthread_self(), sizeof(fs->cpus), &fs->cpus);
 }
 
 static bool is_noted(const struct fs *fs, const char *what)

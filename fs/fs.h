@@ -5,6 +5,7 @@
 /* Everything of one mount. Made by fs_new() before threads start, freed after they ended. */
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,6 +48,7 @@ struct fs {
 	struct options options;
 	uid_t owner; /* who mounted */
 	bool root; /* running with uid 0 */
+	cpu_set_t cpus; /* that the process may use; none when there are too many to tell */
 
 	struct fs_connection connection;
 	struct inode_table *inodes;
@@ -109,6 +111,13 @@ void fs_downgrade(struct fs *fs, const char *what, const char *format, ...)
  * with noatime, or read-only, where a local filesystem would not write them either.
  */
 int fs_noatime_flag(const struct fs *fs);
+
+/*
+ * Lets the calling thread run on every CPU that the process may use. A thread begins with the CPUs
+ * of the one that starts it (pthread_create(3)), and a worker of io_uring has one: whoever is
+ * started by a worker, and does not serve its queue, calls this.
+ */
+void fs_run_anywhere(const struct fs *fs);
 
 /* "NNN" of a descriptor inside fs->proc_self_fd, for calls that follow the magic link there (*at
  * functions without AT_SYMLINK_NOFOLLOW). */

@@ -213,6 +213,7 @@ static void *waiter_main(void *argument)
 	struct lock_waiter *ended;
 	int err;
 
+	fs_run_anywhere(waiters->fs);
 	set_signals();
 	err = wait_with_timer(waiter);
 	call_put(waiters->fs, &waiter->call);

@@ -64,7 +64,6 @@ struct uring_worker {
 	bool unregistered; /* its buffer */
 	struct ring_op wake; /* polls transport->stop_fd */
 
-	cpu_set_t anywhere; /* the CPUs that the process may use */
 	bool has_home; /* the CPU of the queue is one of them */
 	bool roams; /* or is at home */
 	unsigned misplaced; /* requests in a row that would be better served otherwise */
@@ -292,10 +291,7 @@ static void find_home(struct uring_worker *worker)
 {
 	const unsigned cpu = worker->queue->id;
 
-	worker->has_home = cpu < CPU_SETSIZE &&
-			   !pthread_getaffinity_np(pthread_self(), sizeof(worker->anywhere),
-						   &worker->anywhere) &&
-			   CPU_ISSET(cpu, &worker->anywhere);
+	worker->has_home = cpu < CPU_SETSIZE && CPU_ISSET(cpu, &worker->transport->fs->cpus);
 }
 
 static void go_home(const struct uring_worker *worker)
@@ -305,11 +301,6 @@ static void go_home(const struct uring_worker *worker)
 	CPU_ZERO(&home);
 	CPU_SET(worker->queue->id, &home);
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(home), &home);
-}
-
-static void roam(const struct uring_worker *worker)
-{
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(worker->anywhere), &worker->anywhere);
 }
 
 /*
@@ -327,7 +318,7 @@ static void choose_cpu(struct uring_worker *worker)
 		return;
 	worker->roams = ahead;
 	if (ahead)
-		roam(worker);
+		fs_run_anywhere(worker->transport->fs);
 	else
 		go_home(worker);
 }

@@ -91,6 +91,40 @@ test_workers_are_let_go_for_readahead_and_come_home() {
 	wait_until 30 all_are_home
 }
 
+# Threads of zcfs, without the kernel's own that write for it, that may run on several CPUs.
+free_threads() {
+	awk 'FNR == 1 { ours = $2 == "zcfs" }
+		ours && $1 == "Cpus_allowed_list:" && $2 ~ /[-,]/ { n++ }
+		END { print n + 0 }' "/proc/$zcfs_pid/task"/*/status
+}
+
+# A thread begins with the CPUs of who starts it, and a worker of a queue has one.
+# needs: flock
+test_copiers_and_waiters_may_use_every_cpu() {
+	local before waiter
+
+	(($(nproc) > 1)) || skip 'one processor'
+	random_file "$BACKING/f" 1M
+	zcfs_mount --copy=fixed -o locks=forward
+	: >"$MNT/copy"
+	before=$(free_threads)
+	copy_range "$MNT/f" "$MNT/copy"
+	at_least "$(free_threads)" $((before + 1)) 'threads on any CPU, one of them a copier'
+	before=$(free_threads)
+	exec 8<"$BACKING/f"
+	flock --exclusive 8
+	flock --shared "$MNT/f" true &
+	waiter=$!
+	wait_until 30 waits_for_a_lock || fail 'nobody waits'
+	wait_until 30 has_free_threads $((before + 1)) || fail 'who waits for a lock has one CPU'
+	flock --unlock 8
+	wait "$waiter"
+}
+
+has_free_threads() { # COUNT
+	(($(free_threads) >= $1))
+}
+
 # Everybody on one CPU, so that over io_uring it is one queue.
 on_first_cpu() {
 	taskset -c 0 "$@"
