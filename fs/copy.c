@@ -39,9 +39,6 @@
 /* Less is copied sooner than cloned. */
 #define CLONE_MIN (64 << 10)
 
-/* Through the page cache: more leaves the processor's cache between reading and writing. */
-#define BUFFERED_CHUNK (512 << 10)
-
 /* Smaller files, and shorter pieces of data, go through the page cache. Around it a copy is sooner
  * on the disk whatever its size, but who does not wait for that by fsync(2) has it at half the
  * speed, up to where the memory that may be dirty does not take it at once: see the README for
@@ -164,7 +161,6 @@ static void submit_piece(struct copy_job *job, uint64_t length, bool direct)
 		.src_offset = job->src_offset + copied,
 		.dst_offset = job->dst_offset + copied,
 		.length = length,
-		.chunk = direct ? 0 : BUFFERED_CHUNK,
 		.write_personality = job->kill_suid ? worker->personality_no_fsetid : 0,
 		.cancel = &job->cancel,
 		.done = piece_done,

@@ -105,9 +105,6 @@ static void read_next(struct pool_copy *copy, struct pool_buffer *buffer)
 	uint64_t left = copy->end - copy->next_read;
 	size_t size = pool_buffer_size(copy->pool);
 
-	if (copy->chunk && copy->chunk < size)
-		size = copy->chunk;
-
 	assert(lane->state == IDLE);
 	lane->state = READING;
 	lane->copy = copy;

@@ -67,7 +67,6 @@ struct pool_copy {
 	uint64_t length; /* bytes at most; the copy ends at the end of the source */
 	unsigned lanes; /* buffers in flight; 0 = as many as the pool has, POOL_COPY_LANES_MAX at
 			   most */
-	size_t chunk; /* bytes that a lane moves at once; 0, or more than a buffer has: a buffer */
 	int write_flags; /* RWF_* for the writes */
 	int write_personality; /* see ring_rw */
 	const atomic_bool *cancel; /* NULL, or ends the copy with its prefix when it becomes true:
