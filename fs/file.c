@@ -460,14 +460,14 @@ static int close_copy(int fd)
 
 static int file_flush(const struct handle *handle)
 {
-	int buffered_fd = atomic_load(&handle->buffered_fd);
+	int other_fd = atomic_load(&handle->other_fd);
 	int err;
 
 	if (!is_writable(handle->flags))
 		return 0;
 	err = close_copy(handle->fd);
-	if (!err && buffered_fd >= 0)
-		err = close_copy(buffered_fd);
+	if (!err && other_fd >= 0)
+		err = close_copy(other_fd);
 	return err;
 }
 

@@ -59,12 +59,12 @@ int handle_table_new(struct fs *fs, struct handle_table **ret_table)
 
 static void destroy(struct handle *handle)
 {
-	int buffered_fd = atomic_load(&handle->buffered_fd);
+	int other_fd = atomic_load(&handle->other_fd);
 
 	if (handle->fd >= 0)
 		close(handle->fd);
-	if (buffered_fd >= 0)
-		close(buffered_fd);
+	if (other_fd >= 0)
+		close(other_fd);
 	if (handle->passthrough != PASSTHROUGH_NONE)
 		passthrough_close(handle->fs, handle->inode, handle->passthrough);
 	if (handle->inode)
@@ -161,7 +161,7 @@ static struct handle *make(struct fs *fs, enum handle_kind kind, int fd, int fla
 	handle->kind = kind;
 	handle->fd = fd;
 	handle->flags = flags;
-	atomic_init(&handle->buffered_fd, -1);
+	atomic_init(&handle->other_fd, -1);
 	pthread_mutex_init(&handle->lock, NULL);
 	handle->fs = fs;
 	handle->users = 1;
@@ -299,21 +299,32 @@ uint64_t handle_count(struct handle_table *table)
 	return count;
 }
 
-int handle_buffered_fd(struct handle *handle)
+/* -1 where it cannot be had. */
+static int other_fd(struct handle *handle, int flags)
 {
-	int fd = atomic_load(&handle->buffered_fd);
+	int fd = atomic_load(&handle->other_fd);
 	int expected = -1;
 
-	if (!(handle->flags & O_DIRECT))
-		return handle->fd;
 	if (fd >= 0)
 		return fd;
 	fd = open(fs_proc_path(handle->fd).text,
-		  (handle->flags & (O_ACCMODE | O_SYNC)) | O_CLOEXEC);
-	if (fd < 0)
-		return handle->fd; /* better O_DIRECT, which may do, than nothing */
-	if (atomic_compare_exchange_strong(&handle->buffered_fd, &expected, fd))
+		  (handle->flags & (O_ACCMODE | O_SYNC)) | flags | O_CLOEXEC);
+	if (fd < 0 || atomic_compare_exchange_strong(&handle->other_fd, &expected, fd))
 		return fd;
 	close(fd); /* another thread was faster */
 	return expected;
+}
+
+int handle_buffered_fd(struct handle *handle)
+{
+	int fd = handle->flags & O_DIRECT ? other_fd(handle, 0) : handle->fd;
+
+	return fd < 0 ? handle->fd : fd; /* better O_DIRECT, which may do, than nothing */
+}
+
+int handle_direct_fd(struct handle *handle)
+{
+	if (handle->flags & O_DIRECT)
+		return handle->fd;
+	return other_fd(handle, O_DIRECT | (handle->flags & O_NOATIME));
 }

@@ -33,9 +33,9 @@ struct handle {
 	int fd; /* of the backing file, -1 for HANDLE_CONTROL */
 	int flags; /* of open(2), as the backing file was opened */
 
-	/* HANDLE_FILE opened O_DIRECT: the same file without it, for what the page cache writes
-	 * back; -1 until needed. */
-	_Atomic int buffered_fd;
+	/* HANDLE_FILE: the same file without O_DIRECT where fd has it, and with it where not; -1
+	 * until needed. */
+	_Atomic int other_fd;
 
 	/* HANDLE_FILE opened O_DIRECT: the thread (pid of a request) whose last write failed; 0:
 	 * none. See data.c, note_outcome(). */
@@ -107,6 +107,9 @@ void handle_release(struct handle_table *table, uint64_t fh, enum handle_kind ki
  * handle->fd where that is what it is, or where it cannot be had. It lives as long as the handle.
  */
 int handle_buffered_fd(struct handle *handle);
+
+/* Likewise a descriptor with O_DIRECT; -1 where it cannot be had. */
+int handle_direct_fd(struct handle *handle);
 
 uint64_t handle_count(struct handle_table *table);
 

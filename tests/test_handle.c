@@ -215,6 +215,41 @@ static void a_reference_outlives_the_release_by_another_thread(void **state)
 	assert_int_equal(handle_count(race.f->fs->handles), 0);
 }
 
+/* A regular file, as it was opened. Some filesystems know no O_DIRECT. */
+static struct handle *add_regular(struct fs_fixture *f, int flags)
+{
+	int fd = openat(f->dir_fd, "f", flags | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 && errno == EINVAL)
+		skip();
+	assert_true(fd >= 0);
+	return fs_fixture_handle(f, HANDLE_FILE, FUSE_ROOT_ID, fd, flags);
+}
+
+static bool is_direct(int fd)
+{
+	return fcntl(fd, F_GETFL) & O_DIRECT;
+}
+
+static void a_file_is_had_with_the_page_cache_and_around_it(void **state)
+{
+	struct fs_fixture *f = *state;
+	struct handle *direct = add_regular(f, O_RDWR | O_DIRECT);
+	struct handle *buffered = add_regular(f, O_RDWR);
+	int direct_other = handle_buffered_fd(direct);
+	int buffered_other = handle_direct_fd(buffered);
+
+	assert_int_equal(handle_direct_fd(direct), direct->fd);
+	assert_int_equal(handle_buffered_fd(buffered), buffered->fd);
+	assert_true(direct_other != direct->fd && !is_direct(direct_other));
+	assert_true(buffered_other != buffered->fd && is_direct(buffered_other));
+	assert_int_equal(handle_buffered_fd(direct), direct_other);
+	assert_int_equal(handle_direct_fd(buffered), buffered_other);
+	handle_release(f->fs->handles, direct->id, HANDLE_FILE);
+	handle_release(f->fs->handles, buffered->id, HANDLE_FILE);
+	assert_false(is_open(direct_other) || is_open(buffered_other));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +267,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_table_grows, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_open_at_the_end_is_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_reference_outlives_the_release_by_another_thread,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_is_had_with_the_page_cache_and_around_it,
 						setup, teardown),
 	};
 
