@@ -24,6 +24,7 @@
 #include "fs.h"
 #include "notify.h"
 #include "ops.h"
+#include "residency.h"
 #include "worker.h"
 
 #ifndef RWF_APPEND
@@ -35,6 +36,9 @@
 
 /* Bytes, of io=mixed: above, moving them outweighs how it is asked for. */
 #define SMALL_WRITE (64 << 10)
+
+/* Bytes. Readahead begins with four pages, so that who reads a stream asks for no less. */
+#define DIRECT_READ_MIN (16 << 10)
 
 #define READAHEAD_MIN	 (64 << 10) /* bytes */
 #define DIRECT_ALIGNMENT 512 /* the least that a device has */
@@ -121,12 +125,12 @@ static bool go_by_page_cache(struct request *request, ssize_t result,
 	struct pool_io *io = &request->io;
 	int fd;
 
-	if (!request->slot || result != -EINVAL || io->fd != request->handle->fd)
-		return false;
-	if ((io->offset | io->length) % offset_alignment(io->fd))
+	if (!request->slot || result != -EINVAL)
 		return false;
 	fd = handle_buffered_fd(request->handle);
 	if (fd == io->fd)
+		return false;
+	if (io->fd == request->handle->fd && (io->offset | io->length) % offset_alignment(io->fd))
 		return false;
 	io->fd = fd;
 	submit(io);
@@ -151,6 +155,27 @@ static void read_done(struct pool_io *io, ssize_t result)
 static int fd_for(struct handle *handle, uint32_t flags)
 {
 	return flags & O_DIRECT ? handle->fd : handle_buffered_fd(handle);
+}
+
+/*
+ * With zero copy what goes to the page cache of the mount need not be in that of the backing file
+ * too: where it is not yet, it is read around it.
+ */
+static int fd_to_read(struct request *request, const struct fuse_read_in *in)
+{
+	struct handle *handle = request->handle;
+	int fd = fd_for(handle, in->flags);
+	uint64_t cached, unit;
+	int direct_fd;
+
+	if (!request->slot || (in->flags & O_DIRECT) || in->size < DIRECT_READ_MIN ||
+	    request->fs->options.cache == CACHE_NEVER)
+		return fd;
+	if (residency(fd, in->offset, in->size, &cached) || cached)
+		return fd;
+	direct_fd = handle_direct_fd(handle);
+	unit = direct_fd < 0 ? 0 : attr_direct_unit(direct_fd);
+	return unit && (in->offset | in->size) % unit == 0 ? direct_fd : fd;
 }
 
 /* Where the data of a READ or WRITE is moved from or to: offset bytes into the payload, or the
@@ -195,7 +220,7 @@ void op_read(struct request *request)
 	}
 	request->io = (struct pool_io){
 		.done = read_done,
-		.fd = fd_for(request->handle, in->flags),
+		.fd = fd_to_read(request, in),
 		.offset = in->offset,
 		.length = in->size < room ? in->size : room,
 	};

@@ -51,6 +51,41 @@ test_files_of_any_size_are_the_same_on_both_sides() {
 	all_was_zerocopy $((2 * total)) "$total"
 }
 
+forget_cached() { # FILE
+	sync "$1"
+	dd if="$1" iflag=nocache count=0 status=none
+	same "$(fincore -bno RES "$1" | tr -d ' ')" 0
+}
+
+# What the mount's page cache gets is not kept in that of the backing file too.
+# needs: fincore
+test_what_is_not_cached_is_read_around_the_page_cache() {
+	random_file "$BACKING/f" 5000001
+	zerocopy_mount
+	forget_cached "$BACKING/f"
+	dd if="$MNT/f" bs=1M status=none | sha256sum >"$WORK/found"
+	at_most "$(fincore -bno RES "$BACKING/f")" 65536 'bytes of the backing file in the page cache'
+	same "$(<"$WORK/found")" "$(sha256sum <"$BACKING/f")"
+	all_was_zerocopy 5000001 0
+}
+
+# Written in the backing directory, and not on the disk yet; read with a part of it cached.
+# needs: fincore
+test_what_is_cached_is_read_from_there() {
+	random_file "$WORK/data" 5000001
+	zerocopy_mount -o cache=auto,attr_timeout=0
+	cp "$WORK/data" "$BACKING/f"
+	cmp "$MNT/f" "$WORK/data"
+	forget_cached "$BACKING/f"
+	dd if="$WORK/data" of="$BACKING/f" bs=300001 seek=4 skip=4 count=5 conv=notrunc status=none
+	random_file "$WORK/more" 300001
+	for file in "$BACKING/f" "$WORK/data"; do
+		dd if="$WORK/more" of="$file" bs=300001 seek=7 conv=notrunc status=none
+	done
+	cmp "$MNT/f" "$WORK/data"
+	all_was_zerocopy 10000002 0
+}
+
 test_every_way_to_read_and_write_behaves_as_natively() {
 	zerocopy_mount
 	check_data "$NATIVE" "$MNT"
