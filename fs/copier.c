@@ -20,7 +20,7 @@
 #include "fs.h"
 #include "log.h"
 
-#define COPIER_NICE 2 /* more than the other threads */
+#define COPIER_NICE 5 /* more than the other threads */
 
 struct copier_thread {
 	struct copier *copier;
