@@ -3,7 +3,7 @@
  * The life of a copy:
  *
  *  1 op_copy_file_range() takes references to both handles and makes a job. How much there is to do
- *    decides who does it: up to INLINE_MAX bytes the worker itself, with the buffer that the
+ *    decides who does it: a little (inline_max()) the worker itself, with the buffer that the
  *    request came in; more, a copier (copier.c). The request is then detached, and the worker free.
  *  2 copy_begin() starts it on a ring, which is run until the job is done.
  *  3 copy_step() clones what can be cloned, whatever the length. Of the rest it looks at the
@@ -30,7 +30,7 @@
 #include "residency.h"
 #include "worker.h"
 
-/* Below this a copy is over before another thread would have woken up. */
+/* Bytes. Up to this a copy is over before another thread would have woken up. */
 #define INLINE_MAX (128 << 10)
 
 /* A copy of one block is not searched for holes. */
@@ -503,6 +503,12 @@ static int check_files(const struct copy_job *job)
 	return errno == EPERM || errno == ETXTBSY ? -errno : 0;
 }
 
+/* Bytes. A worker that would only wait for the copier does what fits its buffer itself. */
+static size_t inline_max(const struct request *request)
+{
+	return request->transport->keeps_worker ? request_payload_size(request) : INLINE_MAX;
+}
+
 static void copy_file_range_request(struct request *request, bool wide)
 {
 	struct copy_job *job;
@@ -519,7 +525,7 @@ static void copy_file_range_request(struct request *request, bool wide)
 		err = clamp_to_source(job);
 	if (err || !job->length)
 		copy_conclude(job, err);
-	else if (job->length <= INLINE_MAX)
+	else if (job->length <= inline_max(request))
 		run_inline(job);
 	else
 		submit_to_copier(job);

@@ -48,6 +48,9 @@ struct transport_ops {
 
 	/* See request_detach(). */
 	struct request *(*detach)(struct request *request);
+
+	/* A detached request keeps its worker, with its buffer, until it is answered. */
+	bool keeps_worker;
 };
 
 /* The fixed-size replies. The header stands right before them: one write(2) sends both. */

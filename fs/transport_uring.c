@@ -266,6 +266,7 @@ static const struct transport_ops uring_ops = {
 	.reply = uring_reply,
 	.finish = uring_finish,
 	.detach = uring_detach,
+	.keeps_worker = true,
 };
 
 static void serve(struct uring_worker *worker)

@@ -408,7 +408,7 @@ thaw() {
 test_a_copy_that_waits_for_a_thread_can_be_interrupted() {
 	local first second
 
-	random_file "$BACKING/source" 1M
+	random_file "$BACKING/source" 2M
 	zcfs_mount --copy_threads=1 --copy=fixed
 	start_two_copies
 	kill -TERM "$second"

@@ -104,7 +104,7 @@ test_copiers_and_waiters_may_use_every_cpu() {
 	local before waiter
 
 	(($(nproc) > 1)) || skip 'one processor'
-	random_file "$BACKING/f" 1M
+	random_file "$BACKING/f" 4M
 	zcfs_mount --copy=fixed -o locks=forward
 	: >"$MNT/copy"
 	before=$(free_threads)
@@ -174,7 +174,7 @@ test_copies_that_wait_do_not_hold_up_others() {
 	local jobs=() job
 
 	for job in 1 2 3 4 5 6; do
-		random_file "$BACKING/source-$job" 1M
+		random_file "$BACKING/source-$job" 2M
 	done
 	echo text >"$BACKING/f"
 	zcfs_mount --copy_threads=1 --copy=fixed -o attr_timeout=0,entry_timeout=0
