@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -201,11 +202,27 @@ FAULT_RETURNED(io_uring_register_personality, (struct io_uring * ring), (ring))
 FAULT_RETURNED(io_uring_submit_and_wait, (struct io_uring * ring, unsigned wait), (ring, wait))
 FAULT_RETURNED(io_uring_submit_and_get_events, (struct io_uring * ring), (ring))
 
+/* With ZCFS_DROP_ADMIN in the environment zcfs may mount, and has not CAP_SYS_ADMIN any more when
+ * its first thread starts. */
+static void drop_admin(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2];
+
+	if (!getenv("ZCFS_DROP_ADMIN") || syscall(SYS_capget, &header, sets))
+		return;
+	sets[0].effective &= ~(1U << CAP_SYS_ADMIN);
+	sets[0].permitted &= ~(1U << CAP_SYS_ADMIN);
+	if (syscall(SYS_capset, &header, sets))
+		perror("fault: capset");
+}
+
 /* Returns a positive errno. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*function)(void *),
 		   void *argument)
 {
 	NEXT(pthread_create);
 
+	drop_admin();
 	return fails("pthread_create") ? errno : next(thread, attr, function, argument);
 }

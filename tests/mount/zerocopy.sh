@@ -222,3 +222,16 @@ test_without_it_data_goes_by_the_pool() {
 	status_says '^  io_uring_bufpool +left'
 	if grep '^zero copy' "$MNT/.zcfs/status"; then fail 'it was switched off'; fi
 }
+
+test_without_the_capability_data_goes_by_the_pool() {
+	random_file "$WORK/data" 3000001
+	zerocopy_mount
+	zcfs_unmount
+	under=(env "LD_PRELOAD=$RUN/bin/fault_preload.so" ZCFS_DROP_ADMIN=1)
+	zcfs_mount
+	status_says '^transport +uring'
+	status_says 'zero copy: the kernel refuses a queue: .*CAP_SYS_ADMIN is needed'
+	dd if="$WORK/data" of="$MNT/f" bs=1M status=none
+	dd if="$MNT/f" iflag=direct bs=1M status=none | cmp - "$WORK/data"
+	same "$(travelled read fixed) $(travelled write fixed)" '3000001 3000001'
+}
