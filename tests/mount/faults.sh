@@ -58,7 +58,7 @@ test_an_interrupted_or_busy_call_is_tried_again() {
 
 	random_file "$BACKING/f" 1000000
 	prepare
-	zcfs_mount --io=plain
+	zcfs_mount --io=plain --copy_buffer_size=64K # of several pieces
 	for call in pread pwrite; do
 		for error in 4 $EAGAIN; do
 			fault "$call" 2 3 "$error"
