@@ -6,9 +6,9 @@
  *    decides who does it: a little (inline_max()) the worker itself, with the buffer that the
  *    request came in; more, a copier (copier.c). The request is then detached, and the worker free.
  *  2 copy_begin() starts it on a ring, which is run until the job is done.
- *  3 copy_step() clones what can be cloned, whatever the length. Of the rest it looks at the
- * source: a hole is made a hole in the destination, at once; data goes through the pipeline of
- *    pool/copy.h, whose end (piece_done) brings the next step.
+ *  3 copy_step() clones what can be cloned, whatever the length. Of the rest it looks at
+ *    the source: a hole is made a hole in the destination, at once; data goes through the
+ *    pipeline of pool/copy.h, whose end (piece_done) brings the next step.
  *  4 The end of the source, of the length, or of the bound on one reply; an interrupt; an error:
  *    copy_finish() answers with the contiguous prefix, or with the errno when that is empty.
  *

@@ -381,18 +381,16 @@ int transport_dev_start(struct fs *fs, int device_fd, struct transport_dev **ret
 	transport->limit = fs->options.threads;
 	pthread_mutex_init(&transport->lock, NULL);
 	pthread_cond_init(&transport->changed, NULL);
+	*ret_transport = transport; /* before the first request is served */
 	start_worker(transport);
 	pthread_mutex_lock(&transport->lock);
 	while (!transport->first_ready && transport->running)
 		pthread_cond_wait(&transport->changed, &transport->lock);
 	err = transport->first_ready ? 0 : transport->error;
 	pthread_mutex_unlock(&transport->lock);
-	if (err) {
+	if (err)
 		transport_dev_free(transport);
-		return err;
-	}
-	*ret_transport = transport;
-	return 0;
+	return err;
 }
 
 /* Wakes who may be blocked in read(2). A signal that comes just before the call is lost, so the

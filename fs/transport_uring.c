@@ -510,9 +510,10 @@ static void *worker_main(void *argument)
 	worker_fini(&worker->worker);
 	if (uring_is_end_of_connection(err))
 		err = 0;
-	/* UNTESTED: the kernel gives no other error to a command that it once took. */
-	if (err)
+	if (err) {
 		log_error("queue %u of io_uring: %s", worker->queue->id, strerror(-err));
+		transport->broken(transport->broken_argument);
+	}
 	worker_ended(worker, 0, err);
 	return NULL;
 }
@@ -606,7 +607,8 @@ static void destroy(struct transport_uring *transport)
 	free(transport);
 }
 
-struct transport_uring *transport_uring_new(struct fs *fs, int device_fd)
+struct transport_uring *transport_uring_new(struct fs *fs, int device_fd,
+					    void (*broken)(void *argument), void *argument)
 {
 	const enum transport_mode mode = fs->options.transport;
 	struct transport_uring *transport;
@@ -621,6 +623,10 @@ struct transport_uring *transport_uring_new(struct fs *fs, int device_fd)
 		return NULL;
 	}
 	transport = make(fs, device_fd);
+	if (transport) {
+		transport->broken = broken;
+		transport->broken_argument = argument;
+	}
 	err = transport ? uring_supervisor_start(transport) : -ENOMEM;
 	if (!err) {
 		fs->options.max_write = transport->plan.payload < fs->options.max_write

@@ -42,6 +42,8 @@ struct transport_uring {
 	struct fs *fs;
 	int device_fd; /* not ours to close */
 	int stop_fd; /* eventfd, readable once the workers are to stop */
+	void (*broken)(void *argument); /* see transport_uring_new() */
+	void *broken_argument;
 	struct uring_plan plan;
 	atomic_bool stopping;
 	atomic_bool up; /* every queue has its entries */

@@ -199,7 +199,32 @@ FAULT_RETURNED(io_uring_register_buffers,
 	       (struct io_uring * ring, const struct iovec *iov, unsigned count),
 	       (ring, iov, count))
 FAULT_RETURNED(io_uring_register_personality, (struct io_uring * ring), (ring))
-FAULT_RETURNED(io_uring_submit_and_wait, (struct io_uring * ring, unsigned wait), (ring, wait))
+
+/* A command that gives an answer back, and is queued, becomes one that the kernel does not know. */
+static void spoil_commit(struct io_uring *ring)
+{
+	const unsigned shift = ring->flags & IORING_SETUP_SQE128 ? 1 : 0;
+	const unsigned mask = *ring->sq.kring_mask;
+
+	for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail; i++) {
+		struct io_uring_sqe *sqe = &ring->sq.sqes[(i & mask) << shift];
+
+		if (sqe->opcode == IORING_OP_URING_CMD &&
+		    sqe->cmd_op == FUSE_IO_URING_CMD_COMMIT_AND_FETCH && fails("uring_commit"))
+			sqe->cmd_op = 99;
+	}
+}
+
+extern int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait)
+{
+	NEXT(io_uring_submit_and_wait);
+
+	if (fails("io_uring_submit_and_wait"))
+		return -errno;
+	spoil_commit(ring);
+	return next(ring, wait);
+}
 FAULT_RETURNED(io_uring_submit_and_get_events, (struct io_uring * ring), (ring))
 
 /* With ZCFS_DROP_ADMIN in the environment zcfs may mount, and has not CAP_SYS_ADMIN any more when

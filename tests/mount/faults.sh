@@ -72,6 +72,24 @@ test_an_interrupted_or_busy_call_is_tried_again() {
 	at_least "$(faults_made)" 12 'faults'
 }
 
+# Who waits for its answers is told that the mount has ended.
+test_a_queue_that_breaks_is_the_end_of_the_mount() {
+	local waiting=()
+
+	prepare
+	zcfs_mount -o attr_timeout=0,entry_timeout=0
+	: >"$MNT/f"
+	if [[ $TRANSPORT != uring ]]; then
+		zcfs_unmount
+		return
+	fi
+	fault uring_commit 1 1 22
+	stat "$MNT/f" &>"$WORK/told" && fail 'it was answered'
+	grep -Eq 'abort|not connected' "$WORK/told"
+	zcfs_ended 7
+	grep -q 'queue [0-9]* of io_uring: Invalid argument' "$WORK/zcfs.log"
+}
+
 test_a_copy_that_fails_in_the_middle_has_copied_a_whole_prefix() {
 	local mode call first size
 
