@@ -17,16 +17,6 @@ struct transport {
 		*uring; /* NULL where /dev/fuse serves alone; fs->uring is the same */
 };
 
-/* A queue of io_uring broke. The kernel knows no way back to /dev/fuse, and only the end of the
- * connection is an answer to those who wait for that queue. */
-static void on_broken(void *argument)
-{
-	struct transport *transport = argument;
-
-	transport_uring_stop(transport->uring);
-	transport_dev_stop(transport->dev);
-}
-
 /* The queues first: INIT, which says whether they are wanted, is answered as soon as /dev/fuse is
  * served. */
 int transport_start(struct fs *fs, int device_fd, struct transport **ret_transport)
@@ -38,7 +28,7 @@ int transport_start(struct fs *fs, int device_fd, struct transport **ret_transpo
 		return -ENOMEM;
 	transport->fs = fs;
 	transport->device_fd = device_fd;
-	transport->uring = fs->uring = transport_uring_new(fs, device_fd, on_broken, transport);
+	transport->uring = fs->uring = transport_uring_new(fs, device_fd, transport);
 	err = transport_dev_start(fs, device_fd, &transport->dev);
 	if (err) {
 		transport_uring_stop(transport->uring);

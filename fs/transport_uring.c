@@ -23,6 +23,7 @@
  * With zero copy (zerocopy.h) the payload is where in the queue's pool the kernel says, and the
  * data of READ and WRITE is not in it.
  */
+#include "transport.h"
 #include "transport_uring.h"
 
 #include <assert.h>
@@ -510,9 +511,11 @@ static void *worker_main(void *argument)
 	worker_fini(&worker->worker);
 	if (uring_is_end_of_connection(err))
 		err = 0;
+	/* The kernel knows no way back to /dev/fuse: only the end of the connection is an answer to
+	 * those who wait for this queue. */
 	if (err) {
 		log_error("queue %u of io_uring: %s", worker->queue->id, strerror(-err));
-		transport->broken(transport->broken_argument);
+		transport_stop(transport->whole);
 	}
 	worker_ended(worker, 0, err);
 	return NULL;
@@ -572,7 +575,7 @@ static void init_sync(struct transport_uring *transport)
 	pthread_condattr_destroy(&attributes);
 }
 
-static struct transport_uring *make(struct fs *fs, int device_fd)
+static struct transport_uring *make(struct fs *fs, int device_fd, struct transport *whole)
 {
 	struct uring_plan plan = uring_plan(uring_possible_cpus(), fs->options.threads,
 					    fs->options.max_write, options_lockable());
@@ -588,6 +591,7 @@ static struct transport_uring *make(struct fs *fs, int device_fd)
 	}
 	transport->fs = fs;
 	transport->device_fd = device_fd;
+	transport->whole = whole;
 	transport->plan = plan;
 	transport->state = PREPARING;
 	init_sync(transport);
@@ -607,8 +611,7 @@ static void destroy(struct transport_uring *transport)
 	free(transport);
 }
 
-struct transport_uring *transport_uring_new(struct fs *fs, int device_fd,
-					    void (*broken)(void *argument), void *argument)
+struct transport_uring *transport_uring_new(struct fs *fs, int device_fd, struct transport *whole)
 {
 	const enum transport_mode mode = fs->options.transport;
 	struct transport_uring *transport;
@@ -622,11 +625,7 @@ struct transport_uring *transport_uring_new(struct fs *fs, int device_fd,
 		fs_downgrade(fs, FEATURE, "%s", why);
 		return NULL;
 	}
-	transport = make(fs, device_fd);
-	if (transport) {
-		transport->broken = broken;
-		transport->broken_argument = argument;
-	}
+	transport = make(fs, device_fd, whole);
 	err = transport ? uring_supervisor_start(transport) : -ENOMEM;
 	if (!err) {
 		fs->options.max_write = transport->plan.payload < fs->options.max_write

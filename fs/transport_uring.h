@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 struct fs;
+struct transport;
 struct transport_uring;
 
 /*
@@ -19,11 +20,9 @@ struct transport_uring;
  * FUSE_OVER_IO_URING holds all requests back until every queue is registered. Returns NULL when
  * /dev/fuse is to serve alone, with the reason in the status unless that was asked for.
  *
- * broken(argument) is called, by a thread of its own, when a queue broke: who waits for its answers
- * waits until the connection ends.
+ * whole, which it is a part of, is stopped when a queue breaks.
  */
-struct transport_uring *transport_uring_new(struct fs *fs, int device_fd,
-					    void (*broken)(void *argument), void *argument);
+struct transport_uring *transport_uring_new(struct fs *fs, int device_fd, struct transport *whole);
 
 /* INIT was answered: with FUSE_OVER_IO_URING taken the queues are registered now, otherwise the
  * workers end. Returns at once. Any thread. */

@@ -19,6 +19,7 @@
 #include "uring_plan.h"
 #include "zerocopy.h"
 
+struct transport;
 struct uring_worker;
 
 #define FEATURE		 "FUSE over io_uring"
@@ -42,8 +43,7 @@ struct transport_uring {
 	struct fs *fs;
 	int device_fd; /* not ours to close */
 	int stop_fd; /* eventfd, readable once the workers are to stop */
-	void (*broken)(void *argument); /* see transport_uring_new() */
-	void *broken_argument;
+	struct transport *whole; /* that this is a part of */
 	struct uring_plan plan;
 	atomic_bool stopping;
 	atomic_bool up; /* every queue has its entries */
