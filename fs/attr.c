@@ -43,18 +43,6 @@ bool attr_get_direct(int fd, struct direct_alignment *ret_align)
 	return false;
 }
 
-uint64_t attr_direct_unit(int fd)
-{
-	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct direct_alignment align;
-
-	if (!attr_get_direct(fd, &align))
-		return page;
-	if (!align.offset || align.memory > page)
-		return 0;
-	return align.offset > page ? align.offset : page;
-}
-
 /* The kernel's new_encode_dev() (include/linux/kdev_t.h): 12 bits of major, 20 of minor. */
 static uint32_t encode_device(unsigned major, unsigned minor)
 {

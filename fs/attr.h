@@ -27,11 +27,6 @@ struct direct_alignment {
 /* Returns whether the filesystem tells (STATX_DIOALIGN, Linux 6.1). */
 bool attr_get_direct(int fd, struct direct_alignment *ret_align);
 
-/* Of what offset and length of a transfer of page-aligned memory by O_DIRECT must be a multiple:
- * bytes, a page at least. 0: there is no such transfer. Where the filesystem does not tell, a page
- * has to do; the first transfer will tell. */
-uint64_t attr_direct_unit(int fd);
-
 /*
  * Set-id bits before a transfer of data by somebody without CAP_FSETID. Without group execution
  * S_ISGID goes only where the sender is not in the file's group (Linux fs/attr.c,

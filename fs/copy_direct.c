@@ -24,6 +24,20 @@
 #include "copy_job.h"
 #include "refusal.h"
 
+/* The alignment that the filesystem asks for, 0 for no direct I/O. Where it does not tell, a page
+ * has to do; the first piece will tell. */
+static uint64_t alignment(int fd)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct direct_alignment align;
+
+	if (!attr_get_direct(fd, &align))
+		return page;
+	if (!align.offset || align.memory > page)
+		return 0;
+	return align.offset > page ? align.offset : page;
+}
+
 static int open_direct(const struct handle *handle, int access)
 {
 	int fd = open(fs_proc_path(handle->fd).text,
@@ -42,8 +56,8 @@ static int open_both(struct copy_job *job)
 	job->direct.dst_fd = open_direct(job->dst, O_WRONLY);
 	if (job->direct.dst_fd < 0)
 		return job->direct.dst_fd;
-	src_align = attr_direct_unit(job->direct.src_fd);
-	dst_align = attr_direct_unit(job->direct.dst_fd);
+	src_align = alignment(job->direct.src_fd);
+	dst_align = alignment(job->direct.dst_fd);
 	job->direct.align = src_align > dst_align ? src_align : dst_align;
 	if (!src_align || !dst_align || pool_buffer_size(job->worker->pool) % job->direct.align)
 		return -EINVAL;

@@ -157,25 +157,29 @@ static int fd_for(struct handle *handle, uint32_t flags)
 	return flags & O_DIRECT ? handle->fd : handle_buffered_fd(handle);
 }
 
+/* Whether a READ is for the page cache of the mount. */
+static bool is_cached(const struct request *request, const struct fuse_read_in *in)
+{
+	return !(in->flags & O_DIRECT) && request->fs->options.cache != CACHE_NEVER;
+}
+
 /*
  * With zero copy what goes to the page cache of the mount need not be in that of the backing file
- * too: where it is not yet, it is read around it.
+ * too: where it is not yet, it is read around it. What the file does not take so, however it is
+ * aligned, go_by_page_cache() gets.
  */
 static int fd_to_read(struct request *request, const struct fuse_read_in *in)
 {
-	struct handle *handle = request->handle;
-	int fd = fd_for(handle, in->flags);
-	uint64_t cached, unit;
+	int fd = fd_for(request->handle, in->flags);
 	int direct_fd;
+	uint64_t cached;
 
-	if (!request->slot || (in->flags & O_DIRECT) || in->size < DIRECT_READ_MIN ||
-	    request->fs->options.cache == CACHE_NEVER)
+	if (!request->slot || !is_cached(request, in) || in->size < DIRECT_READ_MIN)
 		return fd;
 	if (residency(fd, in->offset, in->size, &cached) || cached)
 		return fd;
-	direct_fd = handle_direct_fd(handle);
-	unit = direct_fd < 0 ? 0 : attr_direct_unit(direct_fd);
-	return unit && (in->offset | in->size) % unit == 0 ? direct_fd : fd;
+	direct_fd = handle_direct_fd(request->handle);
+	return direct_fd < 0 ? fd : direct_fd;
 }
 
 /* Where the data of a READ or WRITE is moved from or to: offset bytes into the payload, or the
@@ -204,8 +208,7 @@ static bool is_readahead(const struct request *request, const struct fuse_read_i
 	const uint64_t before = atomic_exchange_explicit(
 		&request->handle->read_end, in->offset + in->size, memory_order_relaxed);
 
-	return before == in->offset && in->size >= READAHEAD_MIN && !(in->flags & O_DIRECT) &&
-	       request->fs->options.cache != CACHE_NEVER;
+	return before == in->offset && in->size >= READAHEAD_MIN && is_cached(request, in);
 }
 
 void op_read(struct request *request)
