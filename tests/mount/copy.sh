@@ -58,12 +58,6 @@ test_copies_behave_as_natively_around_the_page_cache() {
 	at_least "$(travelled copy direct)" 1000000 'bytes by O_DIRECT'
 }
 
-# On the disk, and out of the page cache.
-cool() { # FILE
-	sync "$1"
-	dd if="$1" iflag=nocache count=0 status=none
-}
-
 # filesystems: ext4
 # users: root user
 # native: no

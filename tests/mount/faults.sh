@@ -74,8 +74,6 @@ test_an_interrupted_or_busy_call_is_tried_again() {
 
 # Who waits for its answers is told that the mount has ended.
 test_a_queue_that_breaks_is_the_end_of_the_mount() {
-	local waiting=()
-
 	prepare
 	zcfs_mount -o attr_timeout=0,entry_timeout=0
 	: >"$MNT/f"

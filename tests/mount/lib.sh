@@ -218,6 +218,12 @@ random_file() {
 	head -c "$2" /dev/urandom >"$1"
 }
 
+# On the disk, and out of the page cache.
+cool() { # FILE
+	sync "$1"
+	dd if="$1" iflag=nocache count=0 status=none
+}
+
 # The content and the attributes of all files below a directory, in a form to compare.
 describe_tree() (
 	cd "$1"

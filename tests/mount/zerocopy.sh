@@ -52,8 +52,7 @@ test_files_of_any_size_are_the_same_on_both_sides() {
 }
 
 forget_cached() { # FILE
-	sync "$1"
-	dd if="$1" iflag=nocache count=0 status=none
+	cool "$1"
 	same "$(fincore -bno RES "$1" | tr -d ' ')" 0
 }
 
