@@ -38,22 +38,14 @@ static uint64_t alignment(int fd)
 	return align.offset > page ? align.offset : page;
 }
 
-static int open_direct(const struct handle *handle, int access)
-{
-	int fd = open(fs_proc_path(handle->fd).text,
-		      access | O_DIRECT | (handle->flags & O_SYNC) | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
 static int open_both(struct copy_job *job)
 {
 	uint64_t src_align, dst_align;
 
-	job->direct.src_fd = open_direct(job->src, O_RDONLY);
+	job->direct.src_fd = handle_reopen(job->src, O_RDONLY | O_DIRECT);
 	if (job->direct.src_fd < 0)
 		return job->direct.src_fd;
-	job->direct.dst_fd = open_direct(job->dst, O_WRONLY);
+	job->direct.dst_fd = handle_reopen(job->dst, O_WRONLY | O_DIRECT);
 	if (job->direct.dst_fd < 0)
 		return job->direct.dst_fd;
 	src_align = alignment(job->direct.src_fd);

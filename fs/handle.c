@@ -299,7 +299,18 @@ uint64_t handle_count(struct handle_table *table)
 	return count;
 }
 
-/* -1 where it cannot be had. */
+int handle_reopen(const struct handle *handle, int flags)
+{
+	struct fs_proc_path path = fs_proc_path(handle->fd);
+	int fd;
+
+	flags |= (handle->flags & (O_SYNC | O_NOATIME)) | O_CLOEXEC;
+	fd = open(path.text, flags);
+	if (fd < 0 && errno == EPERM && (flags & O_NOATIME))
+		fd = open(path.text, flags & ~O_NOATIME);
+	return fd < 0 ? -errno : fd;
+}
+
 static int other_fd(struct handle *handle, int flags)
 {
 	int fd = atomic_load(&handle->other_fd);
@@ -307,8 +318,7 @@ static int other_fd(struct handle *handle, int flags)
 
 	if (fd >= 0)
 		return fd;
-	fd = open(fs_proc_path(handle->fd).text,
-		  (handle->flags & (O_ACCMODE | O_SYNC)) | flags | O_CLOEXEC);
+	fd = handle_reopen(handle, (handle->flags & O_ACCMODE) | flags);
 	if (fd < 0 || atomic_compare_exchange_strong(&handle->other_fd, &expected, fd))
 		return fd;
 	close(fd); /* another thread was faster */
@@ -326,5 +336,5 @@ int handle_direct_fd(struct handle *handle)
 {
 	if (handle->flags & O_DIRECT)
 		return handle->fd;
-	return other_fd(handle, O_DIRECT | (handle->flags & O_NOATIME));
+	return other_fd(handle, O_DIRECT);
 }

@@ -103,12 +103,20 @@ static inline void handle_put_cleanup(struct handle **handle)
 void handle_release(struct handle_table *table, uint64_t fh, enum handle_kind kind);
 
 /*
+ * Opens the file of a handle again, with flags (access mode, O_DIRECT) and with those of the handle
+ * that go for whatever is done for it: O_SYNC and O_NOATIME. Without O_NOATIME where the file has
+ * since been given to another owner, for whom it is not ours to ask (open(2), EPERM). Returns a
+ * descriptor, the caller's, or -errno.
+ */
+int handle_reopen(const struct handle *handle, int flags);
+
+/*
  * A descriptor of the same file without O_DIRECT, for data whose offset and length nobody aligned;
  * handle->fd where that is what it is, or where it cannot be had. It lives as long as the handle.
  */
 int handle_buffered_fd(struct handle *handle);
 
-/* Likewise a descriptor with O_DIRECT; -1 where it cannot be had. */
+/* Likewise a descriptor with O_DIRECT, or -errno. */
 int handle_direct_fd(struct handle *handle);
 
 uint64_t handle_count(struct handle_table *table);

@@ -122,6 +122,34 @@ test_a_copy_around_the_page_cache_leaves_nothing_stale() {
 	same "$(travelled copy direct)" "$at"
 }
 
+# Copies a file that was last read long ago. Nothing but the copy reads it; with relatime too the time
+# moves then, being before mtime.
+copy_unread_file() { # PATH ZCFS_OPTION [OPTION_OF_COPY_RANGE]
+	random_file "$BACKING/source" 4M
+	cp --reflink=never "$BACKING/source" "$WORK/expected"
+	touch -a -d @1000000000 "$BACKING/source"
+	zcfs_mount "--copy=$1" -o "$2"
+	copy_range "${@:3}" "$MNT/source" "$MNT/copy"
+	same "$(travelled copy "$1")" $((4 << 20))
+	zcfs_unmount
+	cmp "$WORK/expected" "$BACKING/copy"
+}
+
+# With -d the file is open with O_DIRECT, and what is copied buffered goes by another descriptor.
+# filesystems: ext4
+# users: root user
+# native: no
+test_a_copy_leaves_the_access_time_as_it_is_with_noatime_alone() {
+	copy_unread_file direct noatime
+	same "$(stat -c %X "$BACKING/source")" 1000000000
+	copy_unread_file direct atime
+	at_least "$(stat -c %X "$BACKING/source")" 1000000001 'time of the access'
+	copy_unread_file fixed noatime -d
+	same "$(stat -c %X "$BACKING/source")" 1000000000
+	copy_unread_file fixed atime -d
+	at_least "$(stat -c %X "$BACKING/source")" 1000000001 'time of the access'
+}
+
 # filesystems: xfs btrfs
 # users: root user
 test_a_large_file_is_cloned_where_the_filesystem_can() {

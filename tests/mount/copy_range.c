@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] [-w] [-m FILE] SOURCE DESTINATION
+ * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] [-d] [-w] [-m FILE] SOURCE DESTINATION
  *
  * Copies by copy_file_range(2) alone, where cp would look for holes and fall back to reading and
  * writing. The destination is not truncated. Prints the bytes copied and how many calls they took,
  * also when an error came after them, which ends it with 1.
  *
+ *     -d         opens the source with O_DIRECT
  *     -w         waits for the end of standard input when both files are open
  *     -m FILE    has that file mapped meanwhile, each page of it touched and the first one written,
  *                and compares it with the source afterwards (3: they differ)
@@ -92,9 +93,10 @@ int main(int argc, char **argv)
 	struct range range = { .length = INT64_MAX, .piece = SSIZE_MAX };
 	struct view view = { .data = NULL };
 	bool wait = false;
+	int source_flags = O_RDONLY;
 	int option, in, out, err;
 
-	while ((option = getopt(argc, argv, "i:o:n:p:wm:")) != -1) {
+	while ((option = getopt(argc, argv, "i:o:n:p:dwm:")) != -1) {
 		switch (option) {
 		case 'i':
 			range.in = strtoll(optarg, NULL, 0);
@@ -107,6 +109,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			range.piece = strtoull(optarg, NULL, 0);
+			break;
+		case 'd':
+			source_flags |= O_DIRECT;
 			break;
 		case 'w':
 			wait = true;
@@ -124,7 +129,7 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return 2;
-	in = open(argv[optind], O_RDONLY);
+	in = open(argv[optind], source_flags);
 	out = open(argv[optind + 1], O_WRONLY | O_CREAT, 0644);
 	if (in < 0 || out < 0) {
 		perror("copy_range: open");
