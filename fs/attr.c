@@ -28,6 +28,13 @@ int attr_get(int fd, struct statx *ret_stx)
 	return stat_fd(fd, AT_STATX_SYNC_AS_STAT, ATTR_STATX_MASK, ret_stx);
 }
 
+int attr_get_at(int dir_fd, const char *name, struct statx *ret_stx)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	return statx(dir_fd, name, flags, ATTR_STATX_MASK, ret_stx) < 0 ? -errno : 0;
+}
+
 bool attr_get_direct(int fd, struct direct_alignment *ret_align)
 {
 #ifdef STATX_DIOALIGN

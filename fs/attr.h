@@ -18,6 +18,9 @@ struct request;
 /* statx(2) of what fd (also O_PATH) stands for. Returns 0 or -errno. */
 int attr_get(int fd, struct statx *ret_stx);
 
+/* The same of what name is in dir_fd. */
+int attr_get_at(int dir_fd, const char *name, struct statx *ret_stx);
+
 /* What O_DIRECT asks of a transfer, bytes; offset 0: the file has no direct I/O. */
 struct direct_alignment {
 	uint32_t memory;

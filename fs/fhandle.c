@@ -2,14 +2,26 @@
 #include "fhandle.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs.h"
+
+/* What is in a handle, by its type (Linux include/linux/exportfs.h, enum fid_type; XFS:
+ * fs/xfs/xfs_export.h; btrfs: fs/btrfs/export.h). */
+#define FILEID_INO32_GEN	    0x01 /* 32 bits of inode number, 32 of generation */
+#define FILEID_INO64_GEN	    0x81 /* 64 bits of inode number, 32 of generation */
+#define FILEID_BTRFS_WITHOUT_PARENT 0x4d /* 64 bits of inode number, 64 of subvolume, ... */
+
+/* Of btrfs: each root of a subvolume has this inode number, and what stands for one that a snapshot
+ * lacks a lower one (Linux include/uapi/linux/btrfs_tree.h). */
+#define BTRFS_FIRST_FREE_OBJECTID 256
 
 void fhandle_mounts_init(struct fhandle_mounts *mounts)
 {
@@ -29,23 +41,79 @@ void fhandle_mounts_fini(struct fhandle_mounts *mounts)
 	pthread_mutex_destroy(&mounts->lock);
 }
 
-/* Allocated to its size: most are of 8 to 16 bytes, the largest has MAX_HANDLE_SZ. */
-struct file_handle *fhandle_get(int fd)
+static int get(int fd, const char *name, int flags, union fhandle_buffer *ret_buffer,
+	       uint64_t *ret_mount_id)
 {
-	union {
-		struct file_handle handle;
-		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-	} buffer;
-	struct file_handle *handle;
 	int mount_id;
 
-	buffer.handle.handle_bytes = MAX_HANDLE_SZ;
-	if (name_to_handle_at(fd, "", &buffer.handle, &mount_id, AT_EMPTY_PATH))
-		return NULL;
-	handle = malloc(sizeof(*handle) + buffer.handle.handle_bytes);
-	if (handle)
-		memcpy(handle, &buffer, sizeof(*handle) + buffer.handle.handle_bytes);
-	return handle;
+	ret_buffer->handle.handle_bytes = MAX_HANDLE_SZ;
+	if (name_to_handle_at(fd, name, &ret_buffer->handle, &mount_id, flags))
+		return -errno;
+	*ret_mount_id = (uint64_t)mount_id;
+	return 0;
+}
+
+struct file_handle *fhandle_get(int fd)
+{
+	union fhandle_buffer buffer;
+	uint64_t mount_id;
+
+	return get(fd, "", AT_EMPTY_PATH, &buffer, &mount_id) ? NULL : fhandle_copy(&buffer.handle);
+}
+
+int fhandle_get_at(int dir_fd, const char *name, union fhandle_buffer *ret_buffer,
+		   uint64_t *ret_mount_id)
+{
+	return get(dir_fd, name, 0, ret_buffer, ret_mount_id);
+}
+
+/* Allocated to its size: most are of 8 to 16 bytes, the largest has MAX_HANDLE_SZ. */
+struct file_handle *fhandle_copy(const struct file_handle *handle)
+{
+	const size_t size = sizeof(*handle) + handle->handle_bytes;
+	struct file_handle *copy = malloc(size);
+
+	return copy ? memcpy(copy, handle, size) : NULL;
+}
+
+bool fhandle_is_known(const struct fhandle_mount *mount)
+{
+	return mount && (mount->type == EXT4_SUPER_MAGIC || mount->type == XFS_SUPER_MAGIC ||
+			 mount->type == BTRFS_SUPER_MAGIC);
+}
+
+/* The inode number in a handle of a filesystem of this type, or 0 when it is not known to be
+ * there, or does not tell one inode from another. */
+static uint64_t number_in(const struct file_handle *handle, uint32_t type)
+{
+	uint32_t number32;
+	uint64_t number;
+
+	switch (handle->handle_type) {
+	case FILEID_INO32_GEN:
+		if (type != EXT4_SUPER_MAGIC && type != XFS_SUPER_MAGIC)
+			return 0;
+		memcpy(&number32, handle->f_handle, sizeof(number32));
+		return number32;
+	case FILEID_INO64_GEN:
+		if (type != XFS_SUPER_MAGIC)
+			return 0;
+		break;
+	case FILEID_BTRFS_WITHOUT_PARENT:
+		if (type != BTRFS_SUPER_MAGIC)
+			return 0;
+		break;
+	default:
+		return 0;
+	}
+	memcpy(&number, handle->f_handle, sizeof(number));
+	return type == BTRFS_SUPER_MAGIC && number <= BTRFS_FIRST_FREE_OBJECTID ? 0 : number;
+}
+
+bool fhandle_has_number(const struct fhandle_mount *mount, const struct file_handle *handle,
+			const struct statx *stx)
+{
+	return stx->stx_ino && number_in(handle, mount->type) == stx->stx_ino;
 }
 
 bool fhandle_equal(const struct file_handle *a, const struct file_handle *b)
@@ -116,26 +184,33 @@ static void add_mount(struct fhandle_mounts *mounts, struct fhandle_mount *mount
 	pthread_mutex_unlock(&mounts->lock);
 }
 
+const struct fhandle_mount *fhandle_mount_known(struct fhandle_mounts *mounts,
+						const struct statx *stx)
+{
+	return find_mount(mounts, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_mnt_id);
+}
+
 const struct fhandle_mount *fhandle_mount_of(struct fhandle_mounts *mounts, int fd,
 					     const struct statx *stx,
 					     const struct file_handle *handle)
 {
-	dev_t dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
-	const struct fhandle_mount *known = find_mount(mounts, dev, stx->stx_mnt_id);
+	const struct fhandle_mount *known = fhandle_mount_known(mounts, stx);
 	struct fhandle_mount *mount;
+	struct statfs st;
 
 	if (known)
 		return known;
 	mount = malloc(sizeof(*mount));
 	if (!mount)
 		return NULL;
-	mount->dev = dev;
+	mount->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
 	mount->mount_id = stx->stx_mnt_id;
 	mount->fd = open_filesystem(fd, stx->stx_mode & S_IFMT, handle);
 	if (mount->fd < 0) {
 		free(mount);
 		return NULL;
 	}
+	mount->type = fstatfs(mount->fd, &st) ? 0 : (uint32_t)st.f_type;
 	add_mount(mounts, mount);
 	return mount;
 }

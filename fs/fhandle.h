@@ -23,6 +23,7 @@
 struct fhandle_mount {
 	dev_t dev;
 	uint64_t mount_id; /* statx(2)'s, 0 before Linux 5.8 */
+	uint32_t type; /* of the filesystem, see statfs(2) */
 	int fd; /* there */
 	struct fhandle_mount *next;
 };
@@ -30,6 +31,12 @@ struct fhandle_mount {
 struct fhandle_mounts {
 	pthread_mutex_t lock;
 	struct fhandle_mount *first;
+};
+
+/* Room for any handle. */
+union fhandle_buffer {
+	struct file_handle handle;
+	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 };
 
 void fhandle_mounts_init(struct fhandle_mounts *mounts);
@@ -43,8 +50,34 @@ const struct fhandle_mount *fhandle_mount_of(struct fhandle_mounts *mounts, int 
 					     const struct statx *stx,
 					     const struct file_handle *handle);
 
+/* The same, of one that is known by these attributes, or NULL. */
+const struct fhandle_mount *fhandle_mount_known(struct fhandle_mounts *mounts,
+						const struct statx *stx);
+
 /* The handle of fd, to be freed by free(3); NULL where there is none. */
 struct file_handle *fhandle_get(int fd);
+
+/* The handle of what name is in dir_fd, and the id of the mount that it is on. Returns 0 or -errno.
+ */
+int fhandle_get_at(int dir_fd, const char *name, union fhandle_buffer *ret_buffer,
+		   uint64_t *ret_mount_id);
+
+/* A copy, to be freed by free(3), or NULL. */
+struct file_handle *fhandle_copy(const struct file_handle *handle);
+
+/*
+ * Whether the handles of this filesystem are known here: a file that has lost its last name is
+ * found by its handle as long as it is open.
+ */
+bool fhandle_is_known(const struct fhandle_mount *mount);
+
+/*
+ * Whether handle, on mount, is certainly of the inode number in stx: both were asked for by a name,
+ * which may have changed hands in between. False also where the filesystem is not known to put the
+ * number into its handles.
+ */
+bool fhandle_has_number(const struct fhandle_mount *mount, const struct file_handle *handle,
+			const struct statx *stx);
 
 bool fhandle_equal(const struct file_handle *a, const struct file_handle *b);
 

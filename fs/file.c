@@ -246,7 +246,8 @@ static int open_inode(struct request *request, uint64_t nodeid, uint32_t asked_f
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
 	int flags = backing_flags(fs, asked_flags);
-	int err = inode_ref_get(fs->inodes, nodeid, &ref);
+	int err = open_flags & FUSE_OPEN_KILL_SUIDGID ? inode_ref_get(fs->inodes, nodeid, &ref)
+						      : inode_ref_find(fs->inodes, nodeid, &ref);
 	int fd;
 
 	if (!err)
@@ -303,7 +304,7 @@ static int add_created(struct request *request, int fd, int flags, const struct 
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
-	int err = inode_ref_get(fs->inodes, request->out.create.entry.nodeid, &ref);
+	int err = inode_ref_find(fs->inodes, request->out.create.entry.nodeid, &ref);
 
 	if (err) {
 		close(fd);

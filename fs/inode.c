@@ -2,13 +2,14 @@
 /*
  * The life of an inode:
  *
- * 1. names_lookup() opens an entry with O_PATH and brings the descriptor to inode_lookup(). Nobody
- *    has the identity yet: a struct is made, with the next node id (never used twice) and the file
- *    handle, and the descriptor becomes its cached one.
- * 2. The kernel sends the node id in requests. inode_ref_get() finds it, makes the descriptor again
- *    from the handle if the cache had closed it, and keeps both alive until inode_ref_put().
- * 3. An open file holds its inode (inode_hold()), and with it its descriptor: a file that is
- *    unlinked behind our back stays reachable as long as it is open.
+ * 1. names_lookup() brings a name to inode_lookup_name(), or a descriptor, O_PATH, to
+ *    inode_lookup(). Nobody has the identity yet: a struct is made, with the next node id (never
+ *    used twice) and the file handle; the descriptor, if there is one, becomes its cached one.
+ * 2. The kernel sends the node id in requests. inode_ref_get() finds it, makes the descriptor from
+ *    the handle if there is none, and keeps both alive until inode_ref_put(). Who only opens the
+ *    file needs none (inode_ref_find()).
+ * 3. An open file holds its inode (inode_hold()), and its descriptor where the handle might not
+ * find it: a file that is unlinked behind our back stays reachable as long as it is open.
  * 4. The kernel forgets as many lookups as it was told. The last of lookups, references and holds
  *    frees it.
  *
@@ -175,44 +176,56 @@ static int fill_fd(struct inode_table *table, struct inode *inode, int *ret_fd)
 	return 0;
 }
 
-/* Called with the lock held, and gives it back. */
-static int ref_inode(struct inode_table *table, struct inode *inode, struct inode_ref *ret_ref)
+/* With the lock held. */
+static void ref_inode(struct inode_table *table, struct inode *inode, struct inode_ref *ret_ref)
 {
-	int err = 0;
-
 	inode->refs++;
 	ret_ref->table = table;
 	ret_ref->inode = inode;
 	ret_ref->fd = inode->fd;
 	if (inode->cached)
 		table_touch(table, inode);
-	pthread_mutex_unlock(&table->lock);
-	if (ret_ref->fd < 0)
-		err = fill_fd(table, inode, &ret_ref->fd);
+}
+
+/* Makes the descriptor of a reference, or gives the reference back. */
+static int complete(struct inode_ref *ref)
+{
+	int err = ref->fd < 0 ? fill_fd(ref->table, ref->inode, &ref->fd) : 0;
+
 	if (err)
-		inode_ref_put(ret_ref);
+		inode_ref_put(ref);
 	return err;
 }
 
-int inode_ref_get(struct inode_table *table, uint64_t nodeid, struct inode_ref *ret_ref)
+int inode_ref_find(struct inode_table *table, uint64_t nodeid, struct inode_ref *ret_ref)
 {
 	struct inode *inode;
 
 	*ret_ref = INODE_REF_NONE;
 	pthread_mutex_lock(&table->lock);
 	inode = table_find(table, nodeid);
-	if (!inode) {
-		pthread_mutex_unlock(&table->lock);
+	if (inode)
+		ref_inode(table, inode, ret_ref);
+	pthread_mutex_unlock(&table->lock);
+	if (!inode)
 		return -ESTALE;
-	}
-	return ref_inode(table, inode, ret_ref);
+	return ret_ref->fd < 0 && !fhandle_is_known(inode->mount) ? complete(ret_ref) : 0;
+}
+
+int inode_ref_get(struct inode_table *table, uint64_t nodeid, struct inode_ref *ret_ref)
+{
+	int err = inode_ref_find(table, nodeid, ret_ref);
+
+	return err ? err : complete(ret_ref);
 }
 
 int inode_ref_again(struct inode_table *table, struct inode *inode, struct inode_ref *ret_ref)
 {
 	*ret_ref = INODE_REF_NONE;
 	pthread_mutex_lock(&table->lock);
-	return ref_inode(table, inode, ret_ref);
+	ref_inode(table, inode, ret_ref);
+	pthread_mutex_unlock(&table->lock);
+	return complete(ret_ref);
 }
 
 void inode_ref_put(struct inode_ref *ref)
@@ -259,25 +272,52 @@ static int path_fd_of(int fd)
 	return path_fd < 0 ? -errno : path_fd;
 }
 
-/* A candidate for the table: what inode_lookup() would insert if the identity is new. */
-static int make_candidate(struct inode_table *table, int fd, bool own_fd, const struct statx *stx,
-			  int *path_fd, struct inode **ret_inode)
-{
-	CLEANUP_FREE struct file_handle *handle = table->by_handle ? fhandle_get(fd) : NULL;
-	const struct fhandle_mount *mount =
-		handle ? fhandle_mount_of(&table->mounts, fd, stx, handle) : NULL;
+/* What is known of a file when it is looked up. */
+struct found {
+	const struct statx *stx;
+	int fd; /* -1: it was not opened, and the handle is there */
+	int path_fd; /* O_PATH, to be its inode's, or -1 */
+	const struct file_handle *handle; /* NULL: to be asked for */
+};
 
-	if (!mount && !own_fd) {
-		*path_fd = path_fd_of(fd);
-		if (*path_fd < 0)
-			return *path_fd;
-	}
-	*ret_inode = inode_new(stx, mount, mount ? handle : NULL);
-	if (!*ret_inode)
+/* The handle of a new inode, to be freed by free(3), and the mount by which it is to be opened; or
+ * NULL. */
+static struct file_handle *take_handle(struct inode_table *table, const struct found *found,
+				       const struct fhandle_mount **ret_mount)
+{
+	struct file_handle *handle = NULL;
+
+	*ret_mount = NULL;
+	if (found->handle)
+		handle = fhandle_copy(found->handle);
+	else if (table->by_handle)
+		handle = fhandle_get(found->fd);
+	if (handle)
+		*ret_mount = fhandle_mount_of(&table->mounts, found->fd, found->stx, handle);
+	if (*ret_mount)
+		return handle;
+	free(handle);
+	return NULL;
+}
+
+/* A candidate for the table: what is inserted if the identity is new. */
+static int make_candidate(struct inode_table *table, struct found *found, struct inode **ret_inode)
+{
+	const struct fhandle_mount *mount;
+	struct file_handle *handle = take_handle(table, found, &mount);
+
+	if (!handle && found->fd < 0)
 		return -ENOMEM;
-	if (mount)
-		handle = NULL; /* it is the inode's now */
-	return 0;
+	if (!handle && found->path_fd < 0) {
+		found->path_fd = path_fd_of(found->fd);
+		if (found->path_fd < 0)
+			return found->path_fd;
+	}
+	*ret_inode = inode_new(found->stx, mount, handle);
+	if (*ret_inode)
+		return 0;
+	free(handle);
+	return -ENOMEM;
 }
 
 /* With the lock held: the inode of fd, known or new; NULL when it takes a candidate to decide. */
@@ -300,35 +340,74 @@ static struct inode *find_or_insert(struct inode_table *table, const struct stat
 	return inode;
 }
 
-int inode_lookup(struct inode_table *table, int fd, bool own_fd, const struct statx *stx,
-		 uint64_t *ret_nodeid, uint64_t *ret_generation)
+/* Takes found->path_fd over where there is one. */
+static int count_lookup(struct inode_table *table, struct found *found, uint64_t *ret_nodeid,
+			uint64_t *ret_generation)
 {
-	CLEANUP_FD int path_fd = own_fd ? fd : -1;
 	struct inode *candidate = NULL;
 	struct inode *inode;
 	int surplus;
 
 	/* The usual case needs no candidate: the inode is known and its descriptor is open. */
 	pthread_mutex_lock(&table->lock);
-	while (!(inode = find_or_insert(table, stx, &candidate))) {
+	while (!(inode = find_or_insert(table, found->stx, &candidate))) {
 		int err;
 
 		pthread_mutex_unlock(&table->lock);
-		err = make_candidate(table, fd, own_fd, stx, &path_fd, &candidate);
-		if (err)
+		err = make_candidate(table, found, &candidate);
+		if (err) {
+			dispose(NULL, found->path_fd);
 			return err;
+		}
 		pthread_mutex_lock(&table->lock);
 	}
 	inode->nlookup++;
-	if (inode->fd < 0 && path_fd >= 0)
-		table_set_fd(table, inode, take_fd(&path_fd));
+	if (inode->fd < 0 && found->path_fd >= 0)
+		table_set_fd(table, inode, take_fd(&found->path_fd));
 	*ret_nodeid = inode->nodeid;
 	*ret_generation = 0; /* node ids are not used twice */
 	surplus = table_surplus_fd(table);
 	evict_make_room(table);
 	pthread_mutex_unlock(&table->lock);
 	dispose(candidate, surplus);
+	dispose(NULL, found->path_fd);
 	return 0;
+}
+
+int inode_lookup(struct inode_table *table, int fd, bool own_fd, const struct statx *stx,
+		 uint64_t *ret_nodeid, uint64_t *ret_generation)
+{
+	struct found found = { .stx = stx, .fd = fd, .path_fd = own_fd ? fd : -1 };
+
+	return count_lookup(table, &found, ret_nodeid, ret_generation);
+}
+
+/*
+ * The handle first: a number that is given to another file in between then comes with the new one's
+ * attributes and a handle that nothing can be opened by, and not with those of a file that is gone.
+ */
+int inode_lookup_name(struct inode_table *table, int dir_fd, const char *name,
+		      struct statx *ret_stx, uint64_t *ret_nodeid, uint64_t *ret_generation)
+{
+	struct found found = { .stx = ret_stx, .fd = -1, .path_fd = -1 };
+	const struct fhandle_mount *mount;
+	union fhandle_buffer buffer;
+	uint64_t mount_id;
+	int err;
+
+	if (!table->by_handle)
+		return -EAGAIN;
+	err = fhandle_get_at(dir_fd, name, &buffer, &mount_id);
+	if (!err)
+		err = attr_get_at(dir_fd, name, ret_stx);
+	if (err)
+		return err == -ENOENT ? err : -EAGAIN;
+	mount = fhandle_mount_known(&table->mounts, ret_stx);
+	if (!mount || mount->mount_id != mount_id ||
+	    !fhandle_has_number(mount, &buffer.handle, ret_stx))
+		return -EAGAIN;
+	found.handle = &buffer.handle;
+	return count_lookup(table, &found, ret_nodeid, ret_generation);
 }
 
 void inode_forget(struct inode_table *table, uint64_t nodeid, uint64_t n)
@@ -385,19 +464,20 @@ void inode_pin(struct inode_table *table, int fd, const struct statx *stx)
 static int open_again(struct inode_table *table, const struct inode_ref *ref, int flags)
 {
 	bool pinned;
-	int fd;
+	int path_fd, fd;
 
 	pthread_mutex_lock(&table->lock);
 	pinned = ref->inode->pinned;
+	path_fd = ref->inode->fd; /* the reference keeps it */
 	pthread_mutex_unlock(&table->lock);
 	/* Twice as fast as through /proc, but not every filesystem finds a file without a name by
 	 * its handle. */
 	if (ref->inode->handle && !pinned) {
 		fd = fhandle_open(ref->inode->mount, ref->inode->handle, flags);
-		if (fd != -ESTALE)
+		if (fd != -ESTALE || path_fd < 0)
 			return fd;
 	}
-	fd = open(fs_proc_path(ref->fd).text, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+	fd = open(fs_proc_path(path_fd).text, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 

@@ -42,7 +42,7 @@ struct inode_table;
 struct inode_ref {
 	struct inode_table *table;
 	struct inode *inode;
-	int fd; /* O_PATH */
+	int fd; /* O_PATH; -1 of inode_ref_find() */
 };
 #define INODE_REF_NONE ((struct inode_ref){ .table = NULL, .inode = NULL, .fd = -1 })
 
@@ -77,6 +77,13 @@ void inode_table_free(struct inode_table *table);
  * and the like.
  */
 int inode_ref_get(struct inode_table *table, uint64_t nodeid, struct inode_ref *ret_ref);
+
+/*
+ * The same for who only opens or holds it: without a descriptor of its own (ret_ref->fd is then -1)
+ * where the file can be opened by its handle for sure.
+ */
+int inode_ref_find(struct inode_table *table, uint64_t nodeid, struct inode_ref *ret_ref);
+
 void inode_ref_put(struct inode_ref *ref); /* leaves INODE_REF_NONE; allowed on that */
 #define CLEANUP_INODE __attribute__((cleanup(inode_ref_put)))
 
@@ -91,6 +98,13 @@ int inode_ref_again(struct inode_table *table, struct inode *inode, struct inode
  */
 int inode_lookup(struct inode_table *table, int fd, bool own_fd, const struct statx *stx,
 		 uint64_t *ret_nodeid, uint64_t *ret_generation);
+
+/*
+ * The same for what name is in dir_fd, without opening it, and with its attributes. -EAGAIN when
+ * that is not possible, or not for sure.
+ */
+int inode_lookup_name(struct inode_table *table, int dir_fd, const char *name,
+		      struct statx *ret_stx, uint64_t *ret_nodeid, uint64_t *ret_generation);
 
 /* The kernel drops n lookups. Unknown ids are ignored. FUSE_ROOT_ID is never freed. */
 void inode_forget(struct inode_table *table, uint64_t nodeid, uint64_t n);

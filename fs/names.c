@@ -4,8 +4,9 @@
  * never followed when it is a symbolic link, so whatever happens to the backing tree meanwhile, no
  * request leaves it.
  *
- * Looking up opens the entry first (O_PATH) and asks that descriptor for the attributes and the
- * identity: both belong to one inode though the name may change hands between.
+ * Looking up asks for the file handle and the attributes by name: that both are of one inode,
+ * though the name may change hands between, is seen by the inode number in the handle. Where there
+ * is no such handle the entry is opened first (O_PATH), and that descriptor is asked.
  */
 #include "names.h"
 
@@ -72,12 +73,32 @@ static int count_lookup(struct fs *fs, int fd, bool own_fd, const struct statx *
 	return err;
 }
 
+/* -EAGAIN when it takes a descriptor: what may be our own mount is to be asked with care. */
+static int lookup_unopened(struct fs *fs, int dir_fd, const char *name,
+			   struct fuse_entry_out *ret_entry)
+{
+	uint64_t nodeid, generation;
+	struct statx stx;
+	int err;
+
+	if (fs->covered_fd >= 0)
+		return -EAGAIN;
+	err = inode_lookup_name(fs->inodes, dir_fd, name, &stx, &nodeid, &generation);
+	if (!err)
+		attr_fill_entry(fs, &stx, nodeid, generation, ret_entry);
+	return err;
+}
+
 int names_lookup(struct fs *fs, const struct inode_ref *dir, const char *name,
 		 struct fuse_entry_out *ret_entry)
 {
 	struct statx stx;
-	int fd = open_name(fs, dir->fd, name, &stx);
+	int err = lookup_unopened(fs, dir->fd, name, ret_entry);
+	int fd;
 
+	if (err != -EAGAIN)
+		return err;
+	fd = open_name(fs, dir->fd, name, &stx);
 	return fd < 0 ? fd : count_lookup(fs, fd, true, &stx, ret_entry);
 }
 
@@ -300,7 +321,7 @@ static int stat_victim(const struct fs *fs, int dir_fd, const char *name, struct
 {
 	if (is_in_own_mount(fs, dir_fd, name))
 		return -EBUSY;
-	return statx(dir_fd, name, AT_SYMLINK_NOFOLLOW, ATTR_STATX_MASK, ret_stx) < 0 ? -errno : 0;
+	return attr_get_at(dir_fd, name, ret_stx);
 }
 
 static void find_victim(const struct fs *fs, int dir_fd, const char *name,

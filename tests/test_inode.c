@@ -18,6 +18,7 @@
 
 #include "session.h"
 #include "fs/attr.h"
+#include "fs/fhandle.h"
 #include "fs/inode.h"
 
 static int setup(void **state)
@@ -251,6 +252,43 @@ static void a_file_that_vanished_is_stale(void **state)
 	assert_null(ref.inode);
 }
 
+/* Where it is not known what is in a handle, the answer is no for both. */
+static void a_handle_is_known_by_the_number_of_its_file(void **state)
+{
+	static const char *const names[] = { "a", "b" };
+	struct session *session = *state;
+	struct fhandle_mounts mounts;
+	struct statx stx[2];
+	union fhandle_buffer handle[2];
+	uint64_t mount_id;
+	int dir_fd = open(session->backing, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct fhandle_mount *mount;
+	bool known;
+
+	assert_true(dir_fd >= 0);
+	fhandle_mounts_init(&mounts);
+	for (int i = 0; i < 2; i++) {
+		make_file(session, names[i]);
+		assert_int_equal(attr_get_at(dir_fd, names[i], &stx[i]), 0);
+		if (fhandle_get_at(dir_fd, names[i], &handle[i], &mount_id))
+			skip();
+		assert_int_equal(mount_id, stx[i].stx_mnt_id);
+	}
+	mount = fhandle_mount_of(&mounts, dir_fd, &stx[0], &handle[0].handle);
+	if (!mount)
+		skip();
+	known = fhandle_is_known(mount);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fhandle_has_number(mount, &handle[i].handle, &stx[i]), known);
+		assert_false(fhandle_has_number(mount, &handle[i].handle, &stx[!i]));
+		/* Nor is one of another make taken for it. */
+		handle[i].handle.handle_type ^= 0x40;
+		assert_false(fhandle_has_number(mount, &handle[i].handle, &stx[i]));
+	}
+	fhandle_mounts_fini(&mounts);
+	close(dir_fd);
+}
+
 static void pages_are_kept_only_while_the_file_is_as_it_was(void **state)
 {
 	struct session *session = *state;
@@ -328,6 +366,7 @@ int main(void)
 #define TEST_FEW(name) cmocka_unit_test_setup_teardown(name, setup_few_descriptors, teardown)
 		TEST(hard_links_are_one_inode),
 		TEST(the_root_is_never_forgotten),
+		TEST(a_handle_is_known_by_the_number_of_its_file),
 		TEST(forgetting_too_much_or_nobody_is_harmless),
 		TEST(a_reference_outlives_the_last_forget),
 		TEST_FEW(a_number_that_is_used_again_is_another_inode),

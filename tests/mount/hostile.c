@@ -7,6 +7,9 @@
  *         Directories are moved about, behind the mount, at it, and out of it and back, while an
  *         ordinary user tries every operation through "..", from directories that he holds open. In
  *         OUTSIDE there is a file "canary" with that text, which he must never read.
+ *     hostile exchange BACKING_ARENA MOUNTED_ARENA COUNT
+ *         Two files change names all the time behind the mount: one that everybody may read, and
+ * one that only root may and whose text is "canary". An ordinary user opens one of the names.
  *     hostile ioctls DIRECTORY SEED COUNT
  *         ioctl(2) with all that is known to be dangerous and with random numbers.
  *     hostile handles DIRECTORY FILE
@@ -265,6 +268,69 @@ static int roam(char **argv)
 	return !good;
 }
 
+/* ---- exchange ---- */
+
+static void make_text(const char *name, const char *text, mode_t mode)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, mode);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		die(name);
+	close(fd);
+}
+
+static void exchange_for_ever(void)
+{
+	for (;;)
+		if (renameat2(AT_FDCWD, "open", AT_FDCWD, "closed", RENAME_EXCHANGE))
+			die("open");
+}
+
+/* Returns whether it was read at all, and was never the canary. */
+static bool reads_the_public_only(const char *arena, long count)
+{
+	long good = 0;
+
+	if (chdir(arena) || setgid(VICTIM) || setuid(VICTIM))
+		die(arena);
+	for (long i = 0; i < count; i++) {
+		char text[8] = "";
+		int fd = open("open", O_RDONLY);
+
+		if (fd < 0)
+			continue;
+		if (read(fd, text, 6) == 6 && !strcmp(text, "canary")) {
+			fprintf(stderr, "hostile: read the canary\n");
+			return false;
+		}
+		good += !strcmp(text, "public");
+		close(fd);
+	}
+	return good > 0;
+}
+
+static int exchange(char **argv)
+{
+	pid_t mover, reader;
+	bool good;
+
+	if (chdir(argv[0]))
+		die(argv[0]);
+	umask(0);
+	make_text("open", "public", 0644);
+	make_text("closed", "canary", 0600);
+	mover = fork();
+	if (mover == 0)
+		exchange_for_ever();
+	reader = fork();
+	if (reader == 0)
+		_exit(!reads_the_public_only(argv[1], atol(argv[2])));
+	good = wait_for(&reader, 1);
+	kill(mover, SIGKILL);
+	waitpid(mover, NULL, 0);
+	return !good;
+}
+
 /* ---- ioctls ---- */
 
 static const unsigned long dangers[] = {
@@ -518,15 +584,13 @@ int main(int argc, char **argv)
 		int arguments;
 		int (*run)(char **argv);
 	} commands[] = {
-		{ "roam", 4, roam },
-		{ "ioctls", 3, ioctls },
-		{ "handles", 2, handles },
-		{ "opens", 2, opens },
+		{ "roam", 4, roam },	   { "exchange", 3, exchange }, { "ioctls", 3, ioctls },
+		{ "handles", 2, handles }, { "opens", 2, opens },
 	};
 
 	for (size_t i = 0; argc > 1 && i < COUNT_OF(commands); i++)
 		if (!strcmp(argv[1], commands[i].name) && argc == 2 + commands[i].arguments)
 			return commands[i].run(argv + 2);
-	fprintf(stderr, "usage: hostile roam|ioctls|handles|opens ...\n");
+	fprintf(stderr, "usage: hostile roam|exchange|ioctls|handles|opens ...\n");
 	return 2;
 }

@@ -52,6 +52,17 @@ outside_of() {
 	describe_tree "$1" | sed "s|^\./outside \(.*\) [0-9.]*$|outside \1|"
 }
 
+# What is looked up is asked for its attributes and its handle one after the other: both must be of
+# one file, or the one's mode would open the other.
+# filesystems: ext4 xfs btrfs
+# timeout: 120
+# native: no
+test_attributes_of_one_file_open_no_other() {
+	mkdir "$BACKING/arena"
+	zcfs_mount -o allow_other,attr_timeout=60,entry_timeout=0
+	hostile exchange "$BACKING/arena" "$MNT/arena" "$(big 20000 100000)"
+}
+
 # filesystems: ext4 xfs btrfs
 # users: root user
 test_what_no_filesystem_lets_pass_is_refused_in_the_same_way() {

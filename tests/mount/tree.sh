@@ -68,6 +68,24 @@ test_there_is_room_for_descriptors_from_the_start() {
 	at_least "$(awk '$1 == "FDSize:" { print $2 }' "/proc/$zcfs_pid/status")" "$limit" 'room for descriptors'
 }
 
+# filesystems: ext4 xfs btrfs
+# users: root
+# native: no
+test_looking_up_and_opening_keep_no_descriptors() {
+	local i
+
+	mkdir "$BACKING/d"
+	touch "$BACKING/d/"{1..300}
+	zcfs_mount
+	for i in {1..300}; do
+		[[ -f $MNT/d/$i ]] || fail "$i is not there"
+	done
+	at_least "$(counter zcfs_inodes)" 300 'inodes'
+	at_most "$(counter zcfs_open_fds)" 10 'descriptors'
+	cat "$MNT/d/"{1..300}
+	at_most "$(counter zcfs_open_fds)" 10 'descriptors after reading'
+}
+
 # timeout: 400
 # users: root
 test_a_large_tree_is_created_walked_and_removed() {
