@@ -177,6 +177,8 @@ static int publish(struct handle_table *table, struct handle *handle, uint64_t *
 	err = slot_fill(table, handle);
 	if (!err)
 		*ret_fh = handle->id;
+	if (!err && handle->kind == HANDLE_FILE)
+		inode_note_handle(handle->inode, handle->id);
 	pthread_mutex_unlock(&table->lock);
 	if (err) {
 		handle->fd = -1; /* still the caller's, and so is: */
@@ -258,6 +260,13 @@ struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_k
 	}
 	pthread_mutex_unlock(&table->lock);
 	return handle;
+}
+
+struct handle *handle_of_inode(struct handle_table *table, uint64_t nodeid)
+{
+	const uint64_t fh = inode_last_handle(table->fs->inodes, nodeid);
+
+	return fh ? handle_get(table, fh, HANDLE_FILE) : NULL;
 }
 
 void handle_put(struct handle *handle)

@@ -91,6 +91,11 @@ bool handle_has_writer(struct handle_table *table, const struct inode *inode);
 
 /* A reference to the handle of that number and kind, or NULL. */
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind);
+
+/* A reference to a handle of the regular file with this node id, where it is open; not always
+ * found, then NULL. */
+struct handle *handle_of_inode(struct handle_table *table, uint64_t nodeid);
+
 void handle_put(struct handle *handle);
 static inline void handle_put_cleanup(struct handle **handle)
 {

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -511,6 +512,23 @@ void inode_drop(struct inode_table *table, struct inode *inode)
 	dead = table_reap(table, inode, &fd);
 	pthread_mutex_unlock(&table->lock);
 	dispose(dead, fd);
+}
+
+void inode_note_handle(struct inode *inode, uint64_t fh)
+{
+	atomic_store_explicit(&inode->fh, fh, memory_order_relaxed);
+}
+
+uint64_t inode_last_handle(struct inode_table *table, uint64_t nodeid)
+{
+	struct inode *inode;
+	uint64_t fh;
+
+	pthread_mutex_lock(&table->lock);
+	inode = table_find(table, nodeid);
+	fh = inode ? atomic_load_explicit(&inode->fh, memory_order_relaxed) : 0;
+	pthread_mutex_unlock(&table->lock);
+	return fh;
 }
 
 uint64_t inode_nodeid(const struct inode *inode)

@@ -125,6 +125,11 @@ int inode_open(struct inode_table *table, const struct inode_ref *ref, int flags
 struct inode *inode_hold(const struct inode_ref *ref);
 void inode_drop(struct inode_table *table, struct inode *inode);
 
+/* The number of the handle by which a held inode was opened last; and that of the inode with this
+ * node id, 0 when there was none: a hint, it may be released. */
+void inode_note_handle(struct inode *inode, uint64_t fh);
+uint64_t inode_last_handle(struct inode_table *table, uint64_t nodeid);
+
 uint64_t inode_nodeid(const struct inode *inode);
 mode_t inode_type(const struct inode *inode); /* S_IFMT bits */
 

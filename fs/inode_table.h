@@ -57,6 +57,8 @@ struct inode {
 
 	struct passthrough_inode passthrough; /* passthrough.c's */
 
+	_Atomic uint64_t fh; /* see inode_note_handle() */
+
 	const struct fhandle_mount *mount; /* NULL: no handle */
 	struct file_handle *handle;
 };

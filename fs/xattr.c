@@ -108,30 +108,48 @@ static int too_big(int err)
 	return err == -ERANGE ? -E2BIG : err;
 }
 
+/*
+ * By the open file where there is one: whoever writes to it first is asked for security.capability
+ * (Linux 6.18, fs/fuse/file.c, file_remove_privs()), and the way by /proc takes several times as
+ * long.
+ */
+static ssize_t get_value(const struct request *request, const char *name, size_t room)
+{
+	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
+	struct fs *fs = request->fs;
+	CLEANUP_HANDLE struct handle *handle = handle_of_inode(fs->handles, request->in.nodeid);
+	void *value = request_payload(request);
+	ssize_t size;
+	int err;
+
+	if (handle) {
+		size = fgetxattr(handle->fd, name, value, room);
+		return size < 0 ? -errno : size;
+	}
+	err = inode_ref_get(fs->inodes, request->in.nodeid, &ref);
+	if (err)
+		return err;
+	size = getxattr(fs_proc_path(ref.fd).text, name, value, room);
+	return size < 0 ? -errno : size;
+}
+
 /* Returns the size of the value, which is then in the payload unless room is 0, or -errno. */
 static ssize_t xattr_get(struct request *request, uint32_t room)
 {
-	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	char name[XATTR_NAME_MAX + 1];
 	size_t length = strlen(request->name[0]);
 	const size_t most = request_payload_size(request);
 	ssize_t size;
-	int err;
 
 	if (length > XATTR_NAME_MAX)
 		return -ERANGE;
 	memcpy(name, request->name[0], length + 1);
-	err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
-	if (err)
-		return err;
-	size = getxattr(fs_proc_path(ref.fd).text, name, request_payload(request),
-			room < most ? room : most);
+	size = get_value(request, name, room < most ? room : most);
 	if (size >= 0)
 		return size;
-	err = -errno;
-	if (is_absent_acl(request->fs, name, err))
+	if (is_absent_acl(request->fs, name, (int)size))
 		return -ENODATA;
-	return room > most ? too_big(err) : err;
+	return room > most ? too_big((int)size) : size;
 }
 
 void op_getxattr(struct request *request)

@@ -71,7 +71,7 @@ test_there_is_room_for_descriptors_from_the_start() {
 # filesystems: ext4 xfs btrfs
 # users: root
 # native: no
-test_looking_up_and_opening_keep_no_descriptors() {
+test_looking_up_and_opening_and_writing_keep_no_descriptors() {
 	local i
 
 	mkdir "$BACKING/d"
@@ -84,6 +84,10 @@ test_looking_up_and_opening_keep_no_descriptors() {
 	at_most "$(counter zcfs_open_fds)" 10 'descriptors'
 	cat "$MNT/d/"{1..300}
 	at_most "$(counter zcfs_open_fds)" 10 'descriptors after reading'
+	for i in {1..300}; do
+		echo text >"$MNT/d/new-$i"
+	done
+	at_most "$(counter zcfs_open_fds)" 10 'descriptors after writing'
 }
 
 # timeout: 400
