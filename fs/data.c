@@ -137,12 +137,49 @@ static bool go_by_page_cache(struct request *request, ssize_t result,
 	return true;
 }
 
+/*
+ * A reply that is linked to its read goes out before we know: what was read is counted before, lest
+ * somebody who has his data does not find it counted.
+ */
+static void count_linked(struct request *request, size_t size)
+{
+	const unsigned path = request->slot ? STATS_ZEROCOPY : STATS_FIXED;
+
+	request->scratch += size;
+	stats_add(&request->fs->stats.read_bytes[path], size);
+}
+
+/* The read was not what it should be, and the reply did not go out. */
+static void uncount_linked(struct request *request)
+{
+	count_linked(request, -request->scratch);
+}
+
+/* Remembers how far the file reaches, where a READ tells something new. */
+static void note_size(struct request *request, size_t result)
+{
+	const uint64_t known = atomic_load(&request->handle->size);
+	const uint64_t end = request->io.offset + result;
+	const bool whole = result == request->io.length;
+
+	if (whole ? end > known : end < known)
+		atomic_store(&request->handle->size, end);
+}
+
 static void read_done(struct pool_io *io, ssize_t result)
 {
 	struct request *request = request_of_io(io);
 
+	if (io->linked) {
+		handle_put(take_handle(request));
+		request_linked_sent(request);
+		return;
+	}
+	uncount_linked(request);
 	if (go_by_page_cache(request, result, pool_read_slot))
 		return;
+	if (result >= 0)
+		note_size(request, (size_t)result);
 	if (moved(request, result, request->fs->stats.read_bytes))
 		request_reply_payload(request, (size_t)result);
 }
@@ -211,6 +248,24 @@ static bool is_readahead(const struct request *request, const struct fuse_read_i
 	return before == in->offset && in->size >= READAHEAD_MIN && is_cached(request, in);
 }
 
+/*
+ * Whether a READ will find as many bytes as it asks for, as far as is known: then its reply can be
+ * linked to it. One that is cut short after all, or fails, costs a system call more.
+ */
+static bool is_whole(const struct request *request)
+{
+	const struct pool_io *io = &request->io;
+
+	return io->length && io->offset + io->length <= atomic_load(&request->handle->size);
+}
+
+/* Only what is registered, as it is counted so. */
+static bool may_link(const struct request *request)
+{
+	return is_whole(request) && request_may_link(request) &&
+	       (request->slot || pool_is_registered(pool_buffer_pool(request->buffer)));
+}
+
 void op_read(struct request *request)
 {
 	const struct fuse_read_in *in = request->argument;
@@ -227,11 +282,17 @@ void op_read(struct request *request)
 		.offset = in->offset,
 		.length = in->size < room ? in->size : room,
 	};
+	request->scratch = 0;
+	request->io.linked = may_link(request);
 	request->worker->ahead = is_readahead(request, in);
 	if (set_place(request, 0))
 		pool_read_slot(&request->io);
 	else
 		pool_read_fixed(&request->io);
+	if (request->io.linked) {
+		count_linked(request, request->io.length);
+		request_reply_linked(request, request->io.length);
+	}
 }
 
 /*

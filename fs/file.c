@@ -218,7 +218,8 @@ static int add_file(struct request *request, const struct inode_ref *ref, int fd
 		.open_flags = reply_flags(fs, ref->inode, fd, flags, stx),
 	};
 	passthrough = passthrough_open(request, ref->inode, fd, flags, ret_open);
-	err = handle_add_file(fs->handles, ref->inode, fd, flags, passthrough, &ret_open->fh);
+	err = handle_add_file(fs->handles, ref->inode, fd, flags, stx->stx_size, passthrough,
+			      &ret_open->fh);
 	if (err) {
 		passthrough_close(fs, ref->inode, passthrough);
 		close(fd);

@@ -194,29 +194,34 @@ static struct inode *hold(struct handle_table *table, struct inode *inode)
 		&(struct inode_ref){ .table = table->fs->inodes, .inode = inode, .fd = -1 });
 }
 
-static int add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
-	       int flags, enum passthrough_mode passthrough, uint64_t *ret_fh)
+static struct handle *make_held(struct handle_table *table, enum handle_kind kind,
+				struct inode *inode, int fd, int flags)
 {
 	struct handle *handle = make(table->fs, kind, fd, flags);
 
-	if (!handle)
-		return -ENOMEM;
-	if (inode)
+	if (handle && inode)
 		handle->inode = hold(table, inode);
-	handle->passthrough = passthrough;
-	return publish(table, handle, ret_fh);
+	return handle;
 }
 
 int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
 	       int flags, uint64_t *ret_fh)
 {
-	return add(table, kind, inode, fd, flags, PASSTHROUGH_NONE, ret_fh);
+	struct handle *handle = make_held(table, kind, inode, fd, flags);
+
+	return handle ? publish(table, handle, ret_fh) : -ENOMEM;
 }
 
 int handle_add_file(struct handle_table *table, struct inode *inode, int fd, int flags,
-		    enum passthrough_mode passthrough, uint64_t *ret_fh)
+		    uint64_t size, enum passthrough_mode passthrough, uint64_t *ret_fh)
 {
-	return add(table, HANDLE_FILE, inode, fd, flags, passthrough, ret_fh);
+	struct handle *handle = make_held(table, HANDLE_FILE, inode, fd, flags);
+
+	if (!handle)
+		return -ENOMEM;
+	atomic_store(&handle->size, size);
+	handle->passthrough = passthrough;
+	return publish(table, handle, ret_fh);
 }
 
 int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh)

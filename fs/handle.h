@@ -44,6 +44,9 @@ struct handle {
 	/* HANDLE_FILE: where the last READ ended, to tell readahead. See data.c, is_readahead(). */
 	_Atomic uint64_t read_end;
 
+	/* HANDLE_FILE: how far it reaches, bytes, as far as is known. See data.c, is_whole(). */
+	_Atomic uint64_t size;
+
 	/* HANDLE_FILE: who reads and writes it. */
 	enum passthrough_mode passthrough;
 
@@ -79,9 +82,10 @@ void handle_table_free(
 int handle_add(struct handle_table *table, enum handle_kind kind, struct inode *inode, int fd,
 	       int flags, uint64_t *ret_fh);
 
-/* The same for a regular file of which passthrough_open() has decided; takes that over too. */
+/* The same for a regular file, of that many bytes, of which passthrough_open() has decided; takes
+ * that over too. */
 int handle_add_file(struct handle_table *table, struct inode *inode, int fd, int flags,
-		    enum passthrough_mode passthrough, uint64_t *ret_fh);
+		    uint64_t size, enum passthrough_mode passthrough, uint64_t *ret_fh);
 
 /* The same for a file in the control directory; takes text, from malloc(3), over. */
 int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_t *ret_fh);

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "worker.h"
+
 void *request_payload(const struct request *request)
 {
 	return pool_buffer_data(request->buffer);
@@ -14,15 +16,20 @@ size_t request_payload_size(const struct request *request)
 	return pool_buffer_size(pool_buffer_pool(request->buffer));
 }
 
-static void reply(struct request *request, int error, size_t size, bool payload)
+static void set_header(struct request *request, int error, size_t size)
 {
-	assert(!request->replied);
-	request->replied = true;
 	request->out.header = (struct fuse_out_header){
 		.len = (uint32_t)(sizeof(struct fuse_out_header) + size),
 		.error = error,
 		.unique = request->in.unique,
 	};
+}
+
+static void reply(struct request *request, int error, size_t size, bool payload)
+{
+	assert(!request->replied);
+	request->replied = true;
+	set_header(request, error, size);
 	request->transport->reply(request, size, payload);
 }
 
@@ -48,6 +55,25 @@ void request_reply_payload(struct request *request, size_t size)
 {
 	assert(size <= request_payload_size(request));
 	reply(request, 0, size, true);
+}
+
+bool request_may_link(const struct request *request)
+{
+	return request->transport->reply_linked && ring_has_room(request->worker->ring);
+}
+
+void request_reply_linked(struct request *request, size_t size)
+{
+	assert(size <= request_payload_size(request));
+	set_header(request, 0, size);
+	request->transport->reply_linked(request, size);
+}
+
+void request_linked_sent(struct request *request)
+{
+	assert(!request->replied);
+	request->replied = true;
+	request->transport->linked_sent(request);
 }
 
 void request_finish(struct request *request)

@@ -22,6 +22,7 @@
  * Thread: the worker that received it; after request_detach() whoever holds it.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -42,6 +43,17 @@ struct transport_ops {
 	 * again.
 	 */
 	void (*reply)(struct request *request, size_t size, bool payload);
+
+	/*
+	 * Queues the first size bytes of request->buffer as the reply behind the operation that was
+	 * submitted last, linked (ring_rw), so that one system call brings both about. Unless that
+	 * operation moves all its bytes the reply does not go out, and reply() sends another. NULL:
+	 * there is no such thing.
+	 */
+	void (*reply_linked)(struct request *request, size_t size);
+
+	/* The operation has moved all: as after reply(). */
+	void (*linked_sent)(struct request *request);
 
 	/* Ends a request that has no reply (FORGET and its like). */
 	void (*finish)(struct request *request);
@@ -125,6 +137,16 @@ void request_reply_out(struct request *request, size_t size);
 
 /* The first size bytes of the payload buffer, which must be LENT. */
 void request_reply_payload(struct request *request, size_t size);
+
+/*
+ * The same reply queued behind the operation on the worker's ring that was submitted last, which is
+ * linked; where request_may_link() said before that it can be. When that operation is complete,
+ * either it has moved all its bytes, then request_linked_sent() says so and the request is over; or
+ * it is to be answered as if nothing had been queued.
+ */
+bool request_may_link(const struct request *request);
+void request_reply_linked(struct request *request, size_t size);
+void request_linked_sent(struct request *request);
 
 /* For operations without a reply. */
 void request_finish(struct request *request);

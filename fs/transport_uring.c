@@ -10,7 +10,8 @@
  *    ring, on which the backing I/O of the request is done with the payload as the fixed buffer.
  * 3. commit(): the reply's header and data are put where the request lay, and the next command,
  *    COMMIT_AND_FETCH, is queued. The io_uring_enter(2) that waits for the next request sends it:
- *    one system call for a request that needs no I/O of the ring.
+ *    one system call for a request that needs no I/O of the ring. For a READ that will be whole it
+ *    is one as well: the command is linked to the READ_FIXED, with the header written in advance.
  *
  * Why a thread for each entry, and not one for a queue: a handler that blocks, on a frozen
  * filesystem or a slow disk, holds its own entry and nothing else, without being handed to another
@@ -70,6 +71,7 @@ struct uring_worker {
 	unsigned misplaced; /* requests in a row that would be better served otherwise */
 
 	bool serving; /* from its arrival until the commit */
+	bool linked; /* the command that is out waits for an operation of the request */
 	bool detached;
 	sem_t answered; /* posted by whoever answers a detached request, with reply_size set */
 	size_t reply_size;
@@ -181,21 +183,55 @@ static void dispatch(struct uring_worker *worker)
 
 /* ---- 3: the reply ---- */
 
+/* The header goes where the kernel looks for it. */
+static void submit_commit(struct uring_worker *worker, size_t size)
+{
+	memcpy(worker->headers.in_out, &worker->request.out.header,
+	       sizeof(worker->request.out.header));
+	worker->headers.ring_ent_in_out.payload_sz = (uint32_t)size;
+	submit_command(worker, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, NULL);
+}
+
+/* A reply that was linked to an operation which did not do all it should: the kernel says so of the
+ * command too. */
+static void await_cancelled(struct uring_worker *worker)
+{
+	while (!worker->received)
+		worker_run(&worker->worker);
+	worker->linked = false;
+}
+
 /* Puts the reply where the kernel looks for it. The buffer has been away when the request was a
  * WRITE or a copy: its pool has only this one. */
 static void commit(struct uring_worker *worker, size_t size, bool payload)
 {
 	struct request *request = &worker->request;
 
+	if (worker->linked)
+		await_cancelled(worker);
 	if (!request->buffer)
 		request->buffer = pool_lend(worker->worker.pool);
 	assert(request->buffer);
 	if (!payload)
 		memcpy(request_payload(request),
 		       (char *)&request->out + sizeof(request->out.header), size);
-	memcpy(worker->headers.in_out, &request->out.header, sizeof(request->out.header));
-	worker->headers.ring_ent_in_out.payload_sz = (uint32_t)size;
-	submit_command(worker, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, NULL);
+	submit_commit(worker, size);
+	worker->serving = false;
+}
+
+static void uring_reply_linked(struct request *request, size_t size)
+{
+	struct uring_worker *worker = uring_worker_of(request);
+
+	submit_commit(worker, size);
+	worker->linked = true;
+}
+
+static void uring_linked_sent(struct request *request)
+{
+	struct uring_worker *worker = uring_worker_of(request);
+
+	worker->linked = false;
 	worker->serving = false;
 }
 
@@ -265,6 +301,8 @@ static void await_answer(struct uring_worker *worker)
 
 static const struct transport_ops uring_ops = {
 	.reply = uring_reply,
+	.reply_linked = uring_reply_linked,
+	.linked_sent = uring_linked_sent,
 	.finish = uring_finish,
 	.detach = uring_detach,
 	.keeps_worker = true,

@@ -75,6 +75,7 @@ static void issue(struct pool_io *io)
 		.fixed = io->fixed,
 		.slot = io->slot,
 		.at_once = io->at_once,
+		.linked = io->linked,
 		.async = io->again > 0,
 	};
 
@@ -116,6 +117,7 @@ static void piece_done(struct ring_op *op, int result)
 {
 	struct pool_io *io = io_of(op);
 
+	io->linked = io->linked && result == (int)io->length;
 	if (result < 0 && try_again(io, result)) {
 		issue(io);
 		return;

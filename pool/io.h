@@ -50,6 +50,9 @@ struct pool_io {
 	int personality; /* see ring_rw */
 	bool at_once; /* by pread(2) or pwrite(2) of this thread: nothing is fixed; not with a slot
 			 or a personality */
+	bool linked; /* what is submitted next waits for the first attempt, see ring_rw. True in
+			done when that has moved everything, so that the next goes ahead; else it
+			was cancelled */
 	uint64_t size_hint; /* reads: a short read that ends at this file offset is taken for the
 			       end of the file; 0 = none */
 

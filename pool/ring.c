@@ -335,6 +335,11 @@ static void let_stay(struct ring *ring, struct ring_op *op)
 	ring->may_stay++;
 }
 
+bool ring_has_room(const struct ring *ring)
+{
+	return io_uring_sq_space_left(&ring->uring) >= 2;
+}
+
 /* ---- operations ---- */
 
 static int plain_result(ssize_t ret)
@@ -367,6 +372,8 @@ static void finish_rw(struct io_uring_sqe *sqe, struct ring_op *op, const struct
 	sqe->personality = (__u16)rw->personality;
 	if (rw->async)
 		sqe->flags |= IOSQE_ASYNC;
+	if (rw->linked)
+		sqe->flags |= IOSQE_IO_LINK;
 	io_uring_sqe_set_data(sqe, op);
 }
 
@@ -377,6 +384,7 @@ static void check_rw(const struct ring *ring, const struct ring_rw *rw)
 	assert(rw->slot <= (rw->fixed ? ring->slots : 0));
 	assert(rw->personality >= 0 && rw->personality <= UINT16_MAX);
 	assert(!rw->at_once || (!rw->fixed && !rw->personality));
+	assert(!rw->linked || (!ring->plain && !rw->at_once));
 }
 
 void ring_submit_read(struct ring *ring, struct ring_op *op, const struct ring_rw *rw)

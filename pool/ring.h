@@ -61,6 +61,10 @@ struct ring_rw {
 			  is then an offset into its memory, from (void *)0 on */
 	bool at_once; /* by pread(2) or pwrite(2) of this thread, also on a ring that is not plain;
 			 fixed and personality are not for it */
+	bool linked; /* what is submitted next waits for it, and is cancelled (-ECANCELED) unless
+			all of length is moved (IOSQE_IO_LINK); not plain, not at_once, see
+			ring_has_room()
+		      */
 	bool async; /* straight to a kernel worker that may block (IOSQE_ASYNC): the cure when the
 		       attempt not to block ended in EAGAIN; plain: ignored */
 };
@@ -118,6 +122,11 @@ void ring_submit_write(struct ring *ring, struct ring_op *op, const struct ring_
 void ring_submit_fsync(struct ring *ring, struct ring_op *op, int fd, bool datasync);
 void ring_submit_fallocate(struct ring *ring, struct ring_op *op, int fd, int mode, uint64_t offset,
 			   uint64_t length);
+
+/* Whether two operations can be queued without one being sent before the other. Not on a plain
+ * ring.
+ */
+bool ring_has_room(const struct ring *ring);
 
 /*
  * A command to a driver (IORING_OP_URING_CMD), on a ring made for commands. data goes along inside

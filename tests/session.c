@@ -97,7 +97,11 @@ static struct request *held_detach(struct request *request)
 	return request;
 }
 
-static const struct transport_ops held_ops = { held_reply, held_finish, held_detach };
+static const struct transport_ops held_ops = {
+	.reply = held_reply,
+	.finish = held_finish,
+	.detach = held_detach,
+};
 
 static struct request *session_detach(struct request *request)
 {
@@ -119,7 +123,11 @@ static struct request *session_detach(struct request *request)
 	return &held->request;
 }
 
-static const struct transport_ops session_ops = { session_reply, session_finish, session_detach };
+static const struct transport_ops session_ops = {
+	.reply = session_reply,
+	.finish = session_finish,
+	.detach = session_detach,
+};
 
 void session_init_raw(struct session *session, void (*tweak)(struct options *options))
 {

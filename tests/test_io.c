@@ -34,6 +34,21 @@ static void probe_done(struct pool_io *io, ssize_t result)
 		probe->waiter_served = *probe->served;
 }
 
+/* What is linked to a transfer. */
+struct linked {
+	struct ring_op op;
+	unsigned calls;
+	int result;
+};
+
+static void linked_done(struct ring_op *op, int result)
+{
+	struct linked *linked = (struct linked *)op;
+
+	linked->calls++;
+	linked->result = result;
+}
+
 static struct probe probe_of(struct pool *pool, int fd, uint64_t offset, size_t length)
 {
 	return (struct probe){
@@ -365,6 +380,41 @@ static void short_reads_are_resumed(void **state)
 	read_expecting(&probe, BUFFER_SIZE, 1);
 	assert_int_equal(fault_calls(FAULT_READ), 7);
 	close(fd);
+}
+
+/* Reads length bytes at offset, linked to an fsync. Returns whether that went ahead, which the
+ * transfer must know. */
+static bool linked_goes_ahead(struct pool *pool, int fd, uint64_t offset, size_t length,
+			      ssize_t result)
+{
+	struct probe read = probe_of(pool, fd, offset, length);
+	struct linked next = { .op.done = linked_done };
+
+	read.io.linked = true;
+	pool_read_fixed(&read.io);
+	ring_submit_fsync(pool_ring(pool), &next.op, fd, true);
+	while (!read.calls || !next.calls)
+		assert_true(ring_run(pool_ring(pool), true) > 0);
+	assert_int_equal(read.result, result);
+	assert_int_equal(next.result, read.io.linked ? 0 : -ECANCELED);
+	pool_return(read.io.buffer);
+	return read.io.linked;
+}
+
+static void a_transfer_knows_whether_what_is_linked_to_it_goes_ahead(void **state)
+{
+	struct pool *pool = fixture_of(state)->pool;
+	int fd = temp_file(BUFFER_SIZE, 1);
+	int directory = open("/", O_RDONLY | O_DIRECTORY);
+
+	if (ring_is_plain(pool_ring(pool)))
+		skip();
+	assert_true(linked_goes_ahead(pool, fd, 0, BUFFER_SIZE, BUFFER_SIZE));
+	assert_false(linked_goes_ahead(pool, fd, 100, BUFFER_SIZE, BUFFER_SIZE - 100));
+	assert_false(linked_goes_ahead(pool, fd, BUFFER_SIZE, 10, 0));
+	assert_false(linked_goes_ahead(pool, directory, 0, 10, -EISDIR));
+	close(fd);
+	close(directory);
 }
 
 static void short_writes_are_resumed(void **state)
@@ -762,6 +812,7 @@ int main(void)
 		ON_EACH_KIND(a_wrong_size_loses_nothing),
 		ON_EACH_KIND(what_is_to_be_done_at_once_does_not_go_to_the_kernels_queue),
 		ON_EACH_KIND(short_reads_are_resumed),
+		ON_EACH_KIND(a_transfer_knows_whether_what_is_linked_to_it_goes_ahead),
 		ON_EACH_KIND(short_writes_are_resumed),
 		ON_EACH_KIND(interrupted_and_postponed_transfers_are_retried),
 		ON_EACH_KIND(a_file_that_only_ever_says_again_is_given_up),

@@ -647,6 +647,65 @@ static void a_command_that_a_file_does_not_know_is_an_error_in_the_callback(void
 	ring_free(ring);
 }
 
+/* What is linked to a read of 50 bytes at offset of a file of 100: its result. */
+static int linked_to_read_at(uint64_t offset, int fd, int *ret_first)
+{
+	struct ring *ring = new_real_ring(8);
+	struct probe first = probe_on(ring), second = probe_on(ring);
+	char data[2][50];
+	struct ring_rw rw = { .fd = fd, .data = data[0], .length = 50, .offset = offset };
+
+	assert_true(ring_has_room(ring));
+	rw.linked = true;
+	ring_submit_read(ring, &first.op, &rw);
+	ring_submit_read(ring, &second.op,
+			 &(struct ring_rw){ .fd = fd, .data = data[1], .length = 50 });
+	run_all(ring);
+	if (first.result == 50)
+		assert_int_equal(ring_enters(ring), 1);
+	ring_free(ring);
+	*ret_first = first.result;
+	return second.result;
+}
+
+static void what_is_linked_goes_ahead_when_all_was_moved_and_not_else(void **state)
+{
+	int file = temp_file(100, 1);
+	int directory = open("/", O_RDONLY | O_DIRECTORY);
+	int first;
+
+	assert_int_equal(linked_to_read_at(50, file, &first), 50);
+	assert_int_equal(first, 50);
+	assert_int_equal(linked_to_read_at(51, file, &first), -ECANCELED);
+	assert_int_equal(first, 49);
+	assert_int_equal(linked_to_read_at(200, file, &first), -ECANCELED);
+	assert_int_equal(first, 0);
+	assert_int_equal(linked_to_read_at(0, directory, &first), -ECANCELED);
+	assert_int_equal(first, -EISDIR);
+	close(file);
+	close(directory);
+}
+
+static void a_ring_has_room_for_two_until_it_is_nearly_full(void **state)
+{
+	struct ring *ring = new_real_ring(4);
+	struct probe probes[3];
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_true(ring_has_room(ring));
+		probes[i] = probe_on(ring);
+		ring_submit_poll(ring, &probes[i].op, fds[1], POLLOUT);
+	}
+	assert_false(ring_has_room(ring));
+	run_all(ring);
+	assert_true(ring_has_room(ring));
+	close(fds[0]);
+	close(fds[1]);
+	ring_free(ring);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, clean, clean)
 
 int main(void)
@@ -675,6 +734,8 @@ int main(void)
 		TEST(a_poll_tells_when_a_descriptor_is_ready),
 		TEST(a_poll_may_stay_behind_when_the_ring_is_freed),
 		TEST(a_command_that_a_file_does_not_know_is_an_error_in_the_callback),
+		TEST(what_is_linked_goes_ahead_when_all_was_moved_and_not_else),
+		TEST(a_ring_has_room_for_two_until_it_is_nearly_full),
 		TEST(several_operations_enter_the_kernel_once),
 		TEST(deferred_results_do_not_enter_the_kernel),
 		TEST(a_passing_failure_to_enter_is_retried),

@@ -169,6 +169,19 @@ test_bytes_are_the_same_on_both_sides() {
 	done
 }
 
+# How much a READ will bring is guessed from the size that the file had: what counts is what it has.
+# filesystems: ext4 xfs
+# users: root
+test_a_file_that_changes_its_size_behind_the_mount_is_read_as_it_is() {
+	local before
+
+	: >"$BACKING/f"
+	zcfs_mount --cache=never
+	native || before=$(travelled_fixed read)
+	resize "$BACKING/f" "$MNT/f" "$(big 5000 20000)" >"$WORK/total"
+	native || same $(($(travelled_fixed read) - before)) "$(<"$WORK/total")"
+}
+
 # filesystems: ext4
 # users: root
 test_small_requests_carry_large_files() {

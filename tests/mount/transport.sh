@@ -57,6 +57,31 @@ test_a_request_without_data_enters_the_ring_once_at_most() {
 	at_most "$before" $((($(requests) - requests_before) * 5 / 4 + 20)) enters
 }
 
+# As long as others wait in the queue: the reply goes with the read, the next request comes with the
+# reply. Over /dev/fuse there is the read alone.
+# filesystems: ext4
+# users: root
+# native: no
+# needs: taskset
+test_a_read_and_its_reply_enter_the_ring_once() {
+	local before reads i readers=()
+
+	random_file "$BACKING/f" 8000000
+	zcfs_mount --cache=never --threads=1
+	before=$(counter zcfs_ring_enters_total)
+	reads=$(counter 'zcfs_requests_total{op="read"}')
+	for ((i = 0; i < 8; i++)); do
+		taskset -c 0 dd if="$MNT/f" of=/dev/null bs=4096 count=1900 status=none &
+		readers+=("$!")
+	done
+	wait "${readers[@]}"
+	before=$(($(counter zcfs_ring_enters_total) - before))
+	reads=$(($(counter 'zcfs_requests_total{op="read"}') - reads))
+	note "$before enters, $reads reads"
+	at_least "$reads" 15000 reads
+	at_most "$before" $((reads * 8 / 5)) enters
+}
+
 # Threads of zcfs that may run on one CPU only.
 bound_threads() {
 	cat "/proc/$zcfs_pid/task"/*/status | grep -cE '^Cpus_allowed_list:[[:space:]]*[0-9]+$' || true
