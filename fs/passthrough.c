@@ -23,6 +23,7 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -83,6 +84,21 @@ static uint32_t stack_depth(const char *backing)
 	}
 }
 
+/* The kernel opens the backing file anew, with the caller's flags (fuse_passthrough_open()): our
+ * O_NOATIME is not among them. */
+static void note_access_times(struct fs *fs)
+{
+	struct statvfs st;
+
+	if (!fs_noatime_flag(fs))
+		return;
+	if (!statvfs(fs->options.backing, &st) && (st.f_flag & (ST_NOATIME | ST_RDONLY)))
+		return;
+	fs_downgrade(fs, fs->options.noatime ? "noatime" : "access times that stay with ro",
+		     "what the kernel passes through moves them as the backing filesystem is "
+		     "mounted; mount that with noatime");
+}
+
 uint32_t passthrough_settle(struct fs *fs)
 {
 	const struct fs_connection *connection = &fs->connection;
@@ -91,6 +107,7 @@ uint32_t passthrough_settle(struct fs *fs)
 		return 0;
 	if (connection->taken & FUSE_PASSTHROUGH) {
 		atomic_store(&fs->passthrough.on, true);
+		note_access_times(fs);
 		return stack_depth(fs->options.backing);
 	}
 	if (connection->offered & FUSE_PASSTHROUGH)

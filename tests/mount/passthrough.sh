@@ -36,6 +36,39 @@ no_data_came() {
 	same "$(travelled_fixed write) $(travelled write plain)" '0 0'
 }
 
+says_that_access_times_move() {
+	grep -q 'without .*: what the kernel passes through moves them' "$MNT/.zcfs/status"
+}
+
+# They stay only where the backing filesystem leaves them.
+test_access_times_that_noatime_cannot_keep_are_told() {
+	local option
+
+	mkdir "$WORK/quiet"
+	echo text >"$BACKING/f"
+	touch -a -d 2001-01-01 "$BACKING/f"
+	mount --bind "$BACKING" "$WORK/quiet"
+	mount -o remount,bind,noatime "$WORK/quiet"
+	mount_passthrough ro
+	! says_that_access_times_move || fail 'nobody asked for them to stay'
+	zcfs_unmount
+	for option in noatime ro; do
+		mount_passthrough ro -o "$option"
+		says_that_access_times_move || fail "with $option: $(<"$MNT/.zcfs/status")"
+		zcfs_unmount
+	done
+	BACKING=$WORK/quiet
+	for option in noatime ro; do
+		mount_passthrough ro -o "$option"
+		! says_that_access_times_move || fail "they stay, with $option"
+		same "$(<"$MNT/f")" text
+		same "$(opens passed)" 1
+		zcfs_unmount
+	done
+	same "$(stat -c %X "$WORK/quiet/f")" "$(date -d 2001-01-01 +%s)"
+	umount "$WORK/quiet"
+}
+
 test_no_byte_of_reads_and_writes_comes_to_zcfs() {
 	local size
 
