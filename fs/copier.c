@@ -4,7 +4,8 @@
  * than those that wait for it can serve, up to options->copy_threads; it takes the first job and
  * runs its ring until the job is done.
  *
- * An interrupt for a job that is still queued is answered by the thread that read the interrupt.
+ * An interrupt for a job that is still queued is answered by the thread that read the interrupt
+ * when the caller is killed; any other leaves the job in the queue: copy.c says why.
  */
 #include "copier.h"
 
@@ -134,7 +135,7 @@ static struct copy_job *dequeue_cancelled(struct copier *copier)
 {
 	struct copy_job *before = NULL, *job = copier->first;
 
-	while (job && !atomic_load(&job->cancel)) {
+	while (job && !(atomic_load(&job->cancel) && interrupt_is_fatal(&job->request->in))) {
 		before = job;
 		job = job->next;
 	}

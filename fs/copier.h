@@ -21,8 +21,8 @@ int copier_start(struct fs *fs, struct copier **ret_copier);
  * threads. NULL is allowed. */
 void copier_stop(struct copier *copier);
 
-/* Answers those that were interrupted while they waited for a thread with -EINTR. Any thread; NULL
- * is allowed. */
+/* Answers those with -EINTR whose callers were killed while they waited for a thread. Any thread;
+ * NULL is allowed. */
 void copier_refuse_cancelled(struct copier *copier);
 
 /*

@@ -12,6 +12,11 @@
  *  4 The end of the source, of the length, or of the bound on one reply; an interrupt; an error:
  *    copy_finish() answers with the contiguous prefix, or with the errno when that is empty.
  *
+ * Why an interrupt ends no copy before something is copied: the kernel sends one for whatever wakes
+ * the caller up, a stop and a continuation, or what io_uring has to do in his thread (Linux 6.18
+ * TIF_NOTIFY_SIGNAL), and hands an EINTR on to a program in which no handler ran, and which
+ * copy_file_range(2) does not tell of that error.
+ *
  * Why the bound: the kernel holds the destination's inode lock for the whole request (Linux
  * fs/fuse/file.c, __fuse_copy_file_range), the caller cannot be killed meanwhile and shows no
  * progress. Every caller of copy_file_range(2) must cope with a short result.
@@ -87,11 +92,9 @@ static void copy_finish(struct copy_job *job, int err)
 {
 	uint64_t copied = atomic_load(&job->copied);
 
-	if (atomic_load(&job->cancel))
-		err = -EINTR;
 	if (job->kill_suid)
 		cred_raise_fsetid(&job->worker->cred);
-	copier_unlist(job, copied && !err);
+	copier_unlist(job, copied && !err && !atomic_load(&job->cancel));
 	copy_direct_close(job);
 	if (job->ended)
 		*job->ended = true;
@@ -136,13 +139,16 @@ static void piece_done(struct pool_copy *piece, int64_t result)
 		job->direct.over = true;
 		whole = true; /* as far as this way goes */
 	}
+	if (result == -ECANCELED && piece->cancel && atomic_load(&job->cancel) &&
+	    !atomic_load(&job->copied))
+		whole = true; /* the next piece is short, and not cancelled */
 	if (whole)
 		copy_step(job);
 	else
 		copy_finish(job, result < 0 ? (int)result : 0);
 }
 
-static void submit_piece(struct copy_job *job, uint64_t length, bool direct)
+static void submit_piece(struct copy_job *job, uint64_t length, bool direct, bool can_cancel)
 {
 	struct worker *worker = job->worker;
 	uint64_t copied = atomic_load(&job->copied);
@@ -162,7 +168,7 @@ static void submit_piece(struct copy_job *job, uint64_t length, bool direct)
 		.dst_offset = job->dst_offset + copied,
 		.length = length,
 		.write_personality = job->kill_suid ? worker->personality_no_fsetid : 0,
-		.cancel = &job->cancel,
+		.cancel = can_cancel ? &job->cancel : NULL,
 		.done = piece_done,
 	};
 	pthread_mutex_unlock(copier_lock(job->copier));
@@ -295,11 +301,13 @@ static bool is_direct(struct copy_job *job, uint64_t *length)
 static int one_step(struct copy_job *job)
 {
 	uint64_t left = job->data_max - job->data;
+	uint64_t copied = atomic_load(&job->copied);
+	bool cancel = atomic_load(&job->cancel);
 	uint64_t length, before = 0;
 	bool direct;
 	int err;
 
-	if (atomic_load(&job->copied) == job->length || !left || atomic_load(&job->cancel))
+	if (copied == job->length || !left || (cancel && copied))
 		return STEP_END;
 	if (job->ended && job->data >= TURN && copier_is_short(job->copier))
 		return STEP_END;
@@ -318,10 +326,12 @@ static int one_step(struct copy_job *job)
 		length = TURN;
 	if (before && length > before)
 		length = before;
+	if (cancel && length > pool_buffer_size(job->worker->pool))
+		length = pool_buffer_size(job->worker->pool); /* soon over, and more than nothing */
 	if (job->request->fs->options.copy == COPY_KERNEL)
 		return kernel_piece(job, length);
 	direct = is_direct(job, &length);
-	submit_piece(job, length, direct);
+	submit_piece(job, length, direct, !cancel);
 	return STEP_WAIT;
 }
 

@@ -2,8 +2,13 @@
 #include "interrupt.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 
+#include "cleanup.h"
 #include "copier.h"
 #include "fs.h"
 #include "ops.h"
@@ -82,6 +87,28 @@ static void interrupt(struct interrupt_table *table, uint64_t unique)
 	else
 		table->early[table->early_next++ % INTERRUPT_EARLY] = unique;
 	pthread_mutex_unlock(&table->lock);
+}
+
+/* A signal that ends the process, but for one that leaves a core, becomes a SIGKILL that is pending
+ * for each of its threads at once (Linux 6.18 kernel/signal.c, complete_signal()). */
+bool interrupt_is_fatal(const struct fuse_in_header *in)
+{
+	CLEANUP_FREE char *line = NULL;
+	uint64_t pending = 0;
+	size_t size = 0;
+	char path[32];
+	FILE *status;
+
+	if (!in->pid)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/status", in->pid);
+	status = fopen(path, "re");
+	if (!status)
+		return false;
+	while (getline(&line, &size, status) > 0 && sscanf(line, "SigPnd: %" SCNx64, &pending) != 1)
+		;
+	fclose(status);
+	return pending >> (SIGKILL - 1) & 1;
 }
 
 /* No reply: the interrupted request gets it. (EAGAIN would ask the kernel to send the interrupt

@@ -10,7 +10,10 @@
  */
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "fuse_kernel.h"
 
 struct interruptible {
 	uint64_t unique; /* of the request */
@@ -34,5 +37,9 @@ void interrupt_table_fini(struct interrupt_table *table);
 /* May call interruptible->interrupt at once. */
 void interrupt_register(struct interrupt_table *table, struct interruptible *interruptible);
 void interrupt_unregister(struct interrupt_table *table, struct interruptible *interruptible);
+
+/* Whether nobody will see the answer, as the caller is being killed. Not, when zcfs cannot see
+ * him. Reads a file of /proc. */
+bool interrupt_is_fatal(const struct fuse_in_header *in);
 
 #endif

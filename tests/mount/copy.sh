@@ -361,6 +361,23 @@ test_a_copy_ends_soon_after_a_signal_with_a_whole_prefix() {
 	done
 }
 
+# A signal makes a copy short, at most: copy_file_range(2) knows no EINTR, and the kernel sends an
+# interrupt also when no handler is to run. Pieces of 64 KiB are copied by who got the request, what
+# is not cut into pieces by a copier.
+test_signals_do_not_make_a_copy_fail() {
+	local piece
+
+	random_file "$BACKING/source" 32M
+	zcfs_mount -o copy=fixed,copy_buffer_size=64K
+	for piece in 64K 32M; do
+		rm -f "$MNT/copy"
+		copy_range -s -p "$(numfmt --from=iec "$piece")" "$MNT/source" "$MNT/copy" >"$WORK/calls" ||
+			fail "in pieces of $piece: $(<"$WORK/calls")"
+		note "pieces of $piece: $(<"$WORK/calls")"
+		cmp "$BACKING/source" "$BACKING/copy"
+	done
+}
+
 is_in_flight() {
 	grep -q '^pid=' "$MNT/.zcfs/copies"
 }
@@ -440,6 +457,27 @@ test_a_copy_that_waits_for_a_thread_can_be_interrupted() {
 	wait "$first"
 	cmp "$BACKING/source" "$BACKING/copy"
 	same "$(stat -c %s "$BACKING/second")" 0
+}
+
+# Only who is killed is answered at once: others would see an EINTR that no handler explains.
+# filesystems: ext4
+# users: root
+# native: no
+# needs: fsfreeze
+test_a_copy_that_waits_for_a_thread_can_be_stopped_and_goes_on() {
+	local first second
+
+	random_file "$BACKING/source" 2M
+	zcfs_mount --copy_threads=1 --copy=fixed
+	start_two_copies
+	kill -STOP "$second"
+	sleep 0.3
+	kill -CONT "$second"
+	sleep 0.3
+	thaw
+	wait "$first"
+	wait "$second"
+	cmp "$BACKING/source" "$BACKING/second"
 }
 
 # filesystems: ext4

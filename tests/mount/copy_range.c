@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] [-d] [-w] [-m FILE] SOURCE DESTINATION
+ * copy_range [-i OFFSET] [-o OFFSET] [-n LENGTH] [-p PIECE] [-d] [-s] [-w] [-m FILE] SOURCE
+ * DESTINATION
  *
  * Copies by copy_file_range(2) alone, where cp would look for holes and fall back to reading and
  * writing. The destination is not truncated. Prints the bytes copied and how many calls they took,
  * also when an error came after them, which ends it with 1.
  *
  *     -d         opens the source with O_DIRECT
+ *     -s         gets a signal, which it catches, every 50 us meanwhile
  *     -w         waits for the end of standard input when both files are open
  *     -m FILE    has that file mapped meanwhile, each page of it touched and the first one written,
  *                and compares it with the source afterwards (3: they differ)
@@ -15,6 +17,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 struct range {
@@ -88,15 +92,29 @@ static void touch(struct view view)
 	view.data[0] = 'x';
 }
 
+static void nothing(int signal)
+{
+	(void)signal;
+}
+
+static void be_interrupted(void)
+{
+	struct sigaction action = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	struct itimerval timer = { .it_value.tv_usec = 50, .it_interval.tv_usec = 50 };
+
+	if (sigaction(SIGALRM, &action, NULL) || setitimer(ITIMER_REAL, &timer, NULL))
+		perror("copy_range: signals");
+}
+
 int main(int argc, char **argv)
 {
 	struct range range = { .length = INT64_MAX, .piece = SSIZE_MAX };
 	struct view view = { .data = NULL };
-	bool wait = false;
+	bool wait = false, signals = false;
 	int source_flags = O_RDONLY;
 	int option, in, out, err;
 
-	while ((option = getopt(argc, argv, "i:o:n:p:dwm:")) != -1) {
+	while ((option = getopt(argc, argv, "i:o:n:p:dswm:")) != -1) {
 		switch (option) {
 		case 'i':
 			range.in = strtoll(optarg, NULL, 0);
@@ -112,6 +130,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			source_flags |= O_DIRECT;
+			break;
+		case 's':
+			signals = true;
 			break;
 		case 'w':
 			wait = true;
@@ -139,6 +160,8 @@ int main(int argc, char **argv)
 		wait_for_end_of_input();
 	if (view.data)
 		touch(view);
+	if (signals)
+		be_interrupted();
 	err = copy(in, out, &range);
 	if (err)
 		perror("copy_range");
