@@ -599,12 +599,10 @@ uint64_t inode_find(struct inode_table *table, const struct statx *stx)
 
 unsigned inode_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count)
 {
-	unsigned n = 0;
+	unsigned n;
 
 	pthread_mutex_lock(&table->lock);
-	for (struct inode *inode = table->newest; inode && n < count; inode = inode->older)
-		if (S_ISREG(inode->type) && inode->nlookup)
-			ret_nodeids[n++] = inode->nodeid;
+	n = table_find_regular(table, ret_nodeids, count);
 	pthread_mutex_unlock(&table->lock);
 	return n;
 }

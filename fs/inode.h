@@ -149,8 +149,8 @@ struct passthrough_inode *inode_passthrough(struct inode *inode);
 /* The node id of the inode with this identity, or 0: a hint, it may be forgotten at once. */
 uint64_t inode_find(struct inode_table *table, const struct statx *stx);
 
-/* Node ids of regular files, at most count, those used last first: hints as well. Returns how many.
- */
+/* Node ids of regular files that the kernel knows, at most count, about the newest first: hints as
+ * well. Returns how many. */
 unsigned inode_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count);
 
 /*

@@ -104,6 +104,25 @@ struct inode *table_find(struct inode_table *table, uint64_t nodeid)
 	return inode;
 }
 
+/* Not along the list of descriptors: most inodes never get one. Node ids are given in turn, and so
+ * their buckets are. */
+unsigned table_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count)
+{
+	unsigned n = 0;
+
+	for (size_t i = 1; i <= table->bucket_count; i++) {
+		size_t bucket = bucket_of_id(table, table->next_nodeid - i);
+
+		for (struct inode *inode = table->by_id[bucket]; inode; inode = inode->next_by_id) {
+			if (n == count)
+				return n;
+			if (S_ISREG(inode->type) && inode->nlookup)
+				ret_nodeids[n++] = inode->nodeid;
+		}
+	}
+	return n;
+}
+
 struct inode *table_find_key(struct inode_table *table, const struct inode_key *key)
 {
 	struct inode *inode = table->by_key[bucket_of_key(table, key)];

@@ -99,6 +99,9 @@ struct inode_key inode_key_of(const struct statx *stx);
 struct inode *table_find(struct inode_table *table, uint64_t nodeid);
 struct inode *table_find_key(struct inode_table *table, const struct inode_key *key);
 
+/* See inode_find_regular(). */
+unsigned table_find_regular(struct inode_table *table, uint64_t *ret_nodeids, unsigned count);
+
 /* Puts a new inode in and gives it its node id. */
 void table_insert(struct inode_table *table, struct inode *inode);
 

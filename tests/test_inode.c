@@ -78,6 +78,27 @@ static uint64_t inodes(struct session *session)
 	return inode_counts(session->fs->inodes).inodes;
 }
 
+/* Looked up, they have no descriptor yet. */
+static void regular_files_that_the_kernel_knows_are_found(void **state)
+{
+	struct session *session = *state;
+	struct inode_table *table = session->fs->inodes;
+	uint64_t found[4] = { 0 }, a, b;
+
+	assert_int_equal(inode_find_regular(table, found, 4), 0);
+	make_file(session, "a");
+	make_file(session, "b");
+	a = lookup(session, "a");
+	b = lookup(session, "b");
+	assert_int_equal(inode_find_regular(table, found, 4), 2);
+	assert_int_equal(found[0], b);
+	assert_int_equal(found[1], a);
+	assert_int_equal(inode_find_regular(table, found, 1), 1);
+	inode_forget(table, b, 1);
+	assert_int_equal(inode_find_regular(table, found, 4), 1);
+	assert_int_equal(found[0], a);
+}
+
 static void hard_links_are_one_inode(void **state)
 {
 	struct session *session = *state;
@@ -365,6 +386,7 @@ int main(void)
 #define TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_FEW(name) cmocka_unit_test_setup_teardown(name, setup_few_descriptors, teardown)
 		TEST(hard_links_are_one_inode),
+		TEST(regular_files_that_the_kernel_knows_are_found),
 		TEST(the_root_is_never_forgotten),
 		TEST(a_handle_is_known_by_the_number_of_its_file),
 		TEST(forgetting_too_much_or_nobody_is_harmless),

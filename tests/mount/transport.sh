@@ -228,6 +228,31 @@ test_copies_that_wait_do_not_hold_up_others() {
 		at_least "$(counter 'zcfs_requests_total{op="notify_reply"}')" 1 'fetches by new workers'
 }
 
+# The same, when zcfs has no descriptor of any inode: the files were only looked up and opened.
+# needs: fsfreeze taskset
+test_a_request_behind_waiting_copies_is_fetched() {
+	local jobs=() job
+
+	for job in 1 2 3; do
+		random_file "$BACKING/source-$job" 2M
+		: >"$BACKING/copy-$job"
+	done
+	zcfs_mount --copy_threads=1 --copy=fixed
+	sync -f "$BACKING"
+	fsfreeze -f "$BACKING"
+	trap 'fsfreeze -u "$BACKING"' EXIT
+	for job in 1 2 3; do
+		on_first_cpu copy_range "$MNT/source-$job" "$MNT/copy-$job" &
+		jobs+=($!)
+	done
+	wait_until 60 on_first_cpu grep -qx waiting=2 "$MNT/.zcfs/copies" || fail 'they do not come'
+	trap - EXIT
+	fsfreeze -u "$BACKING"
+	for job in "${jobs[@]}"; do
+		wait "$job"
+	done
+}
+
 # needs: taskset
 test_a_fifo_that_nobody_writes_does_not_hold_up_others() {
 	local reader
