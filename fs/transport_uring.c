@@ -71,10 +71,10 @@ struct uring_worker {
 	unsigned misplaced; /* requests in a row that would be better served otherwise */
 
 	bool serving; /* from its arrival until the commit */
-	bool linked; /* the command that is out waits for an operation of the request */
+	bool linked; /* the command that is out waited for an operation of the request */
 	bool detached;
 	sem_t answered; /* posted by whoever answers a detached request, with reply_size set */
-	size_t reply_size;
+	size_t reply_size; /* also of one that is linked */
 
 	pthread_t thread;
 	struct uring_worker *next;
@@ -120,10 +120,19 @@ static void submit_command(struct uring_worker *worker, enum fuse_uring_cmd oper
 	ring_submit_command(worker->worker.ring, &worker->command, &command);
 }
 
+/* The header goes where the kernel looks for it. */
+static void submit_commit(struct uring_worker *worker, size_t size)
+{
+	memcpy(worker->headers.in_out, &worker->request.out.header,
+	       sizeof(worker->request.out.header));
+	worker->headers.ring_ent_in_out.payload_sz = (uint32_t)size;
+	submit_command(worker, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, NULL);
+}
+
 /* ---- 1: a request comes ---- */
 
 /* Returns the result of the command, or -ECANCELED when the worker is to stop. */
-static int receive(struct uring_worker *worker)
+static int await_command(struct uring_worker *worker)
 {
 	while (!worker->received) {
 		if (atomic_load(&worker->transport->stopping))
@@ -131,6 +140,20 @@ static int receive(struct uring_worker *worker)
 		worker_run(&worker->worker);
 	}
 	return worker->result;
+}
+
+/* The same. A reply that was linked may have been cancelled though its operation has moved all: it
+ * is as it was. */
+static int receive(struct uring_worker *worker)
+{
+	const bool linked = worker->linked;
+	int err = await_command(worker);
+
+	worker->linked = false;
+	if (err != -ECANCELED || !linked || !worker->received)
+		return err;
+	submit_commit(worker, worker->reply_size);
+	return await_command(worker);
 }
 
 /*
@@ -183,15 +206,6 @@ static void dispatch(struct uring_worker *worker)
 
 /* ---- 3: the reply ---- */
 
-/* The header goes where the kernel looks for it. */
-static void submit_commit(struct uring_worker *worker, size_t size)
-{
-	memcpy(worker->headers.in_out, &worker->request.out.header,
-	       sizeof(worker->request.out.header));
-	worker->headers.ring_ent_in_out.payload_sz = (uint32_t)size;
-	submit_command(worker, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, NULL);
-}
-
 /* A reply that was linked to an operation which did not do all it should: the kernel says so of the
  * command too. */
 static void await_cancelled(struct uring_worker *worker)
@@ -224,15 +238,13 @@ static void uring_reply_linked(struct request *request, size_t size)
 	struct uring_worker *worker = uring_worker_of(request);
 
 	submit_commit(worker, size);
+	worker->reply_size = size;
 	worker->linked = true;
 }
 
 static void uring_linked_sent(struct request *request)
 {
-	struct uring_worker *worker = uring_worker_of(request);
-
-	worker->linked = false;
-	worker->serving = false;
+	uring_worker_of(request)->serving = false;
 }
 
 static void uring_reply(struct request *request, size_t size, bool payload)

@@ -90,10 +90,11 @@ static void issue(struct pool_io *io)
 }
 
 /* Whether an attempt that moved nothing is to be made again. With RWF_NOWAIT, EAGAIN is the answer.
- */
-static bool try_again(struct pool_io *io, int error)
+ * When the kernel has no memory for what is linked to it, it is cancelled with that (Linux 6.18
+ * io_uring/io_uring.c, io_submit_fail_init()). */
+static bool try_again(struct pool_io *io, int error, bool linked)
 {
-	if (error == -EINTR)
+	if (error == -EINTR || (error == -ECANCELED && linked))
 		return true;
 	return error == -EAGAIN && !(io->rw_flags & RWF_NOWAIT) && io->again++ < AGAIN_MAX;
 }
@@ -117,8 +118,10 @@ static void piece_done(struct ring_op *op, int result)
 {
 	struct pool_io *io = io_of(op);
 
-	io->linked = io->linked && result == (int)io->length;
-	if (result < 0 && try_again(io, result)) {
+	const bool linked = io->linked;
+
+	io->linked = linked && result == (int)io->length;
+	if (result < 0 && try_again(io, result, linked)) {
 		issue(io);
 		return;
 	}

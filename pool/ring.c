@@ -235,10 +235,33 @@ static bool is_passing(int error)
 	return error == -EINTR || error == -EAGAIN || error == -EBUSY;
 }
 
+/*
+ * Without memory for one more request the kernel takes the first of two that are linked alone, and
+ * starts it (Linux 6.18 io_uring/io_uring.c, io_submit_sqes()). The second would then go by itself
+ * with the next io_uring_enter(2): it goes as a NOP, and is cancelled.
+ */
+static void cut_off(struct ring *ring)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	const unsigned shift = ring->commands ? 1 : 0;
+	const unsigned mask = *sq->kring_mask;
+	const unsigned head = io_uring_smp_load_acquire(sq->khead);
+	struct io_uring_sqe *left = &sq->sqes[(head & mask) << shift];
+	struct ring_op *op = (struct ring_op *)(uintptr_t)left->user_data;
+
+	if (!(sq->sqes[((head - 1) & mask) << shift].flags & IOSQE_IO_LINK))
+		return;
+	op->cut_off = true;
+	io_uring_prep_nop(left);
+	io_uring_sqe_set_data(left, op);
+}
+
 /* One io_uring_enter(2): sends what is queued, lets finished work post its CQEs, and waits for one
  * when told to. */
 static int enter(struct ring *ring, bool wait)
 {
+	const unsigned queued = io_uring_sq_ready(&ring->uring);
+	unsigned left;
 	int ret;
 
 	atomic_fetch_add_explicit(&ring->enters, 1, memory_order_relaxed);
@@ -246,6 +269,9 @@ static int enter(struct ring *ring, bool wait)
 		ret = io_uring_submit_and_wait(&ring->uring, 1);
 	else
 		ret = io_uring_submit_and_get_events(&ring->uring);
+	left = io_uring_sq_ready(&ring->uring);
+	if (left && left < queued)
+		cut_off(ring);
 	return ret < 0 ? ret : 0;
 }
 
@@ -260,7 +286,7 @@ static void harvest(struct ring *ring)
 		struct ring_op *op = io_uring_cqe_get_data(cqe);
 
 		ring->may_stay -= op->may_stay;
-		ready_push(ring, op, cqe->res);
+		ready_push(ring, op, op->cut_off ? -ECANCELED : cqe->res);
 		count++;
 	}
 	io_uring_cq_advance(&ring->uring, count);
@@ -325,7 +351,7 @@ static struct io_uring_sqe *queue(struct ring *ring, struct ring_op *op)
 		return NULL;
 	}
 	ring->awaited++;
-	op->may_stay = false;
+	op->may_stay = op->cut_off = false;
 	return sqe;
 }
 

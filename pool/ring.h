@@ -44,6 +44,7 @@ struct ring_op {
 	struct ring_op *next;
 	int result;
 	bool may_stay; /* a command or a poll, see ring_free() */
+	bool cut_off; /* from what it was linked to */
 };
 
 /* What a read or a write moves. The memory must stay valid until done. */
@@ -62,9 +63,9 @@ struct ring_rw {
 	bool at_once; /* by pread(2) or pwrite(2) of this thread, also on a ring that is not plain;
 			 fixed and personality are not for it */
 	bool linked; /* what is submitted next waits for it, and is cancelled (-ECANCELED) unless
-			all of length is moved (IOSQE_IO_LINK); not plain, not at_once, see
-			ring_has_room()
-		      */
+			all of length is moved (IOSQE_IO_LINK); it may be cancelled all the same
+			when the kernel is short of memory, and so may this one. Not plain, not
+			at_once, see ring_has_room() */
 	bool async; /* straight to a kernel worker that may block (IOSQE_ASYNC): the cure when the
 		       attempt not to block ended in EAGAIN; plain: ignored */
 };

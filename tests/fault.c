@@ -178,16 +178,31 @@ static void all_incoming(struct io_uring *ring)
 	}
 }
 
+/* Hides all but the first of what is queued. Returns how many. */
+static unsigned hide_all_but_one(struct io_uring *ring)
+{
+	const unsigned queued = ring->sq.sqe_tail - *ring->sq.khead;
+	const unsigned hidden = queued ? queued - 1 : 0;
+
+	ring->sq.sqe_tail -= hidden;
+	return hidden;
+}
+
 int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr);
 int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr);
 int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr)
 {
+	unsigned hidden = 0;
 	int ret;
 
-	if (hit(FAULT_ENTER, &ret))
-		return ret;
+	if (hit(FAULT_ENTER, &ret)) {
+		if (ret != FAULT_SHORT)
+			return ret;
+		hidden = hide_all_but_one(ring);
+	}
 	all_outgoing(ring);
 	ret = __real_io_uring_submit_and_wait(ring, wait_nr);
+	ring->sq.sqe_tail += hidden;
 	all_incoming(ring);
 	return ret;
 }
@@ -196,12 +211,17 @@ int __real_io_uring_submit_and_get_events(struct io_uring *ring);
 int __wrap_io_uring_submit_and_get_events(struct io_uring *ring);
 int __wrap_io_uring_submit_and_get_events(struct io_uring *ring)
 {
+	unsigned hidden = 0;
 	int ret;
 
-	if (hit(FAULT_ENTER, &ret))
-		return ret;
+	if (hit(FAULT_ENTER, &ret)) {
+		if (ret != FAULT_SHORT)
+			return ret;
+		hidden = hide_all_but_one(ring);
+	}
 	all_outgoing(ring);
 	ret = __real_io_uring_submit_and_get_events(ring);
+	ring->sq.sqe_tail += hidden;
 	all_incoming(ring);
 	return ret;
 }

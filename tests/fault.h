@@ -29,7 +29,7 @@ enum fault_call {
 	FAULT_CALLS
 };
 
-#define FAULT_SHORT INT_MAX /* as a result: half of the length */
+#define FAULT_SHORT INT_MAX /* as a result: half of the length; of FAULT_ENTER: one is taken */
 
 /* The nth call from now (1 is the next), and times in all, gets result: 0, -errno or FAULT_SHORT.
  */

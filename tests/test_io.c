@@ -406,6 +406,7 @@ static void a_transfer_knows_whether_what_is_linked_to_it_goes_ahead(void **stat
 	struct pool *pool = fixture_of(state)->pool;
 	int fd = temp_file(BUFFER_SIZE, 1);
 	int directory = open("/", O_RDONLY | O_DIRECTORY);
+	struct probe read;
 
 	if (ring_is_plain(pool_ring(pool)))
 		skip();
@@ -413,6 +414,14 @@ static void a_transfer_knows_whether_what_is_linked_to_it_goes_ahead(void **stat
 	assert_false(linked_goes_ahead(pool, fd, 100, BUFFER_SIZE, BUFFER_SIZE - 100));
 	assert_false(linked_goes_ahead(pool, fd, BUFFER_SIZE, 10, 0));
 	assert_false(linked_goes_ahead(pool, directory, 0, 10, -EISDIR));
+	read = probe_of(pool, fd, 0, BUFFER_SIZE);
+	read.io.linked = true;
+	fault_set(FAULT_READ, 1, 1, -ECANCELED);
+	read_expecting(&read, BUFFER_SIZE, 1);
+	assert_false(read.io.linked);
+	read = probe_of(pool, fd, 0, BUFFER_SIZE);
+	fault_set(FAULT_READ, 1, 1, -ECANCELED);
+	read_expecting(&read, -ECANCELED, 1);
 	close(fd);
 	close(directory);
 }

@@ -686,6 +686,42 @@ static void what_is_linked_goes_ahead_when_all_was_moved_and_not_else(void **sta
 	close(directory);
 }
 
+/* The kernel may have memory for the first only. */
+static void what_is_cut_off_from_what_it_is_linked_to_is_cancelled(void **state)
+{
+	struct ring *ring = new_real_ring(8);
+	int fd = temp_file(100, 1);
+	int copy = temp_file(0, 0);
+	struct probe read = probe_on(ring), write = probe_on(ring), last = probe_on(ring);
+	char data[50];
+	struct ring_rw rw = { .fd = fd, .data = data, .length = 50, .linked = true };
+
+	fault_set(FAULT_ENTER, 1, 1, FAULT_SHORT);
+	ring_submit_read(ring, &read.op, &rw);
+	rw.linked = false;
+	rw.fd = copy;
+	ring_submit_write(ring, &write.op, &rw);
+	rw.fd = fd;
+	ring_submit_read(ring, &last.op, &rw);
+	run_all(ring);
+	assert_int_equal(read.result, 50);
+	assert_int_equal(write.result, -ECANCELED);
+	assert_int_equal(last.result, 50);
+	assert_int_equal(lseek(copy, 0, SEEK_END), 0);
+
+	/* The same struct goes again, and what is not linked is not touched. */
+	fault_set(FAULT_ENTER, 1, 1, FAULT_SHORT);
+	rw.fd = copy;
+	ring_submit_write(ring, &write.op, &rw);
+	ring_submit_fsync(ring, &last.op, copy, false);
+	run_all(ring);
+	assert_int_equal(write.result, 50);
+	assert_int_equal(last.result, 0);
+	ring_free(ring);
+	close(fd);
+	close(copy);
+}
+
 static void a_ring_has_room_for_two_until_it_is_nearly_full(void **state)
 {
 	struct ring *ring = new_real_ring(4);
@@ -735,6 +771,7 @@ int main(void)
 		TEST(a_poll_may_stay_behind_when_the_ring_is_freed),
 		TEST(a_command_that_a_file_does_not_know_is_an_error_in_the_callback),
 		TEST(what_is_linked_goes_ahead_when_all_was_moved_and_not_else),
+		TEST(what_is_cut_off_from_what_it_is_linked_to_is_cancelled),
 		TEST(a_ring_has_room_for_two_until_it_is_nearly_full),
 		TEST(several_operations_enter_the_kernel_once),
 		TEST(deferred_results_do_not_enter_the_kernel),

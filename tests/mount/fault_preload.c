@@ -215,15 +215,32 @@ static void spoil_commit(struct io_uring *ring)
 	}
 }
 
+/* Whether two are queued of which the first is linked to the second, and the kernel is to take the
+ * first alone. */
+static bool cuts_link(struct io_uring *ring)
+{
+	const unsigned shift = ring->flags & IORING_SETUP_SQE128 ? 1 : 0;
+	const unsigned first = ring->sq.sqe_head & *ring->sq.kring_mask;
+
+	return ring->sq.sqe_tail - ring->sq.sqe_head == 2 &&
+	       (ring->sq.sqes[first << shift].flags & IOSQE_IO_LINK) && fails("uring_cut");
+}
+
 extern int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait);
 int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait)
 {
+	unsigned hidden;
+	int ret;
 	NEXT(io_uring_submit_and_wait);
 
 	if (fails("io_uring_submit_and_wait"))
 		return -errno;
 	spoil_commit(ring);
-	return next(ring, wait);
+	hidden = cuts_link(ring) ? 1 : 0;
+	ring->sq.sqe_tail -= hidden;
+	ret = next(ring, wait);
+	ring->sq.sqe_tail += hidden;
+	return ret;
 }
 FAULT_RETURNED(io_uring_submit_and_get_events, (struct io_uring * ring), (ring))
 

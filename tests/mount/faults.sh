@@ -230,6 +230,23 @@ test_without_registered_buffers_it_works_and_says_so() {
 	same "$(travelled copy plain)" 1000000
 }
 
+# The kernel takes a READ and has no memory for the reply that is linked to it.
+# native: no
+test_a_reply_that_was_cut_off_from_its_read_is_sent_again() {
+	local first
+
+	[[ $TRANSPORT == uring ]] || skip 'no reply is linked'
+	random_file "$BACKING/f" 1000000
+	prepare uring_cut 1 1000000 12
+	zcfs_mount --cache=never
+	for first in 0 100 200; do
+		fault uring_cut 1 1000000 12
+		timeout 20 dd if="$MNT/f" of="$WORK/f" bs=3000 skip="$first" status=none
+		cmp <(tail -c "+$((first * 3000 + 1))" "$BACKING/f") "$WORK/f"
+	done
+	at_least "$(faults_made)" 400 'replies cut off'
+}
+
 test_file_handles_are_done_without_where_there_are_none() {
 	prepare name_to_handle_at 1 1000000 95 # EOPNOTSUPP
 	zcfs_mount

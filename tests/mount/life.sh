@@ -252,6 +252,7 @@ test_killing_it_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
 	wait_until 60 has_lines "$WORK/count"
 	kill -KILL "$zcfs_pid"
 	wait %2 || true
+	wait "$zcfs_pid" || true # a write that got no answer may still be on its way until then
 	fusermount3 -u "$MNT"
 	mounted=0
 	check_lines "$BACKING/f" "$(<"$WORK/count")"
