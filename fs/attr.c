@@ -450,7 +450,7 @@ static int check_may_clear(const struct request *request, const struct subject *
 	if (request->in.uid == 0 || request->in.uid == stx.stx_uid ||
 	    !has_bits_to_lose(&stx, &request->in))
 		return 0;
-	err = inode_ref_get(fs->inodes, request->in.nodeid, &ref);
+	err = inode_ref_find(fs->inodes, request->in.nodeid, &ref);
 	if (err)
 		return err;
 	return handle_has_writer(fs->handles, ref.inode) ? 0 : -EPERM;
@@ -467,7 +467,7 @@ static bool is_of_a_write_by_root(const struct request *request)
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	struct fs *fs = request->fs;
 
-	return request->in.uid == 0 && !inode_ref_get(fs->inodes, request->in.nodeid, &ref) &&
+	return request->in.uid == 0 && !inode_ref_find(fs->inodes, request->in.nodeid, &ref) &&
 	       handle_has_writer(fs->handles, ref.inode);
 }
 

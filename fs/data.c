@@ -137,22 +137,26 @@ static bool go_by_page_cache(struct request *request, ssize_t result,
 	return true;
 }
 
+static _Atomic uint64_t *linked_counter(struct request *request)
+{
+	return &request->fs->stats.read_bytes[request->slot ? STATS_ZEROCOPY : STATS_FIXED];
+}
+
 /*
- * A reply that is linked to its read goes out before we know: what was read is counted before, lest
+ * A reply that is linked to its read goes out before we know: what is read is counted before, lest
  * somebody who has his data does not find it counted.
  */
 static void count_linked(struct request *request, size_t size)
 {
-	const unsigned path = request->slot ? STATS_ZEROCOPY : STATS_FIXED;
-
-	request->scratch += size;
-	stats_add(&request->fs->stats.read_bytes[path], size);
+	request->scratch = size;
+	stats_add(linked_counter(request), size);
 }
 
 /* The read was not what it should be, and the reply did not go out. */
 static void uncount_linked(struct request *request)
 {
-	count_linked(request, -request->scratch);
+	atomic_fetch_sub_explicit(linked_counter(request), request->scratch, memory_order_relaxed);
+	request->scratch = 0;
 }
 
 /* Remembers how far the file reaches, where a READ tells something new. */
@@ -457,7 +461,7 @@ void op_syncfs(struct request *request)
 {
 	CLEANUP_INODE struct inode_ref ref = INODE_REF_NONE;
 	CLEANUP_FD int fd = -1;
-	int err = inode_ref_get(request->fs->inodes, request->in.nodeid, &ref);
+	int err = inode_ref_find(request->fs->inodes, request->in.nodeid, &ref);
 
 	if (!err) {
 		fd = inode_open(request->fs->inodes, &ref, O_RDONLY | O_NONBLOCK);

@@ -252,6 +252,21 @@ bool handle_has_writer(struct handle_table *table, const struct inode *inode)
 	return found;
 }
 
+unsigned handle_find_open(struct handle_table *table, uint64_t *ret_nodeids, unsigned count)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (uint32_t i = 0; i < table->slot_count && n < count; i++) {
+		const struct handle *handle = table->slots[i].handle;
+
+		if (handle && handle->kind == HANDLE_FILE)
+			ret_nodeids[n++] = inode_nodeid(handle->inode);
+	}
+	pthread_mutex_unlock(&table->lock);
+	return n;
+}
+
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind)
 {
 	struct handle *handle = NULL;

@@ -93,6 +93,9 @@ int handle_add_text(struct handle_table *table, char *text, size_t size, uint64_
 /* Whether anybody has the file open for writing. Looks through all open files. */
 bool handle_has_writer(struct handle_table *table, const struct inode *inode);
 
+/* Node ids of open regular files, at most count. Returns how many. */
+unsigned handle_find_open(struct handle_table *table, uint64_t *ret_nodeids, unsigned count);
+
 /* A reference to the handle of that number and kind, or NULL. */
 struct handle *handle_get(struct handle_table *table, uint64_t fh, enum handle_kind kind);
 

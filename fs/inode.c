@@ -151,6 +151,26 @@ void inode_table_free(struct inode_table *table)
 	free(table);
 }
 
+/* An O_PATH descriptor from an ordinary one of the same file. */
+static int path_fd_of(int fd)
+{
+	int path_fd = open(fs_proc_path(fd).text, O_PATH | O_CLOEXEC);
+
+	return path_fd < 0 ? -errno : path_fd;
+}
+
+/* By its handle. Where that is no longer taken, as in a subvolume of btrfs that was deleted (Linux
+ * fs/btrfs/export.c, btrfs_get_dentry()), by an open file. */
+static int open_path(struct inode_table *table, const struct inode *inode)
+{
+	int fd = fhandle_open(inode->mount, inode->handle, O_PATH | O_NOFOLLOW);
+	CLEANUP_HANDLE struct handle *handle = NULL;
+
+	if (fd == -ESTALE)
+		handle = handle_of_inode(table->fs->handles, inode->nodeid);
+	return handle ? path_fd_of(handle->fd) : fd;
+}
+
 /* Makes sure that a referenced inode has a descriptor. The reference keeps the struct; two threads
  * may race to make the descriptor. */
 static int fill_fd(struct inode_table *table, struct inode *inode, int *ret_fd)
@@ -160,7 +180,7 @@ static int fill_fd(struct inode_table *table, struct inode *inode, int *ret_fd)
 
 	assert(inode->handle); /* without one, the descriptor lives as long as the inode */
 	do
-		fd = fhandle_open(inode->mount, inode->handle, O_PATH | O_NOFOLLOW);
+		fd = open_path(table, inode);
 	while (fd < 0 && inode_table_relieve(table, fd, tries++));
 	if (fd < 0)
 		return fd;
@@ -265,14 +285,6 @@ static struct inode *find_same(struct inode_table *table, const struct statx *st
 	return NULL;
 }
 
-/* An O_PATH descriptor for a new inode that has no handle, from the caller's ordinary one. */
-static int path_fd_of(int fd)
-{
-	int path_fd = open(fs_proc_path(fd).text, O_PATH | O_CLOEXEC);
-
-	return path_fd < 0 ? -errno : path_fd;
-}
-
 /* What is known of a file when it is looked up. */
 struct found {
 	const struct statx *stx;
@@ -321,24 +333,54 @@ static int make_candidate(struct inode_table *table, struct found *found, struct
 	return -ENOMEM;
 }
 
-/* With the lock held: the inode of fd, known or new; NULL when it takes a candidate to decide. */
-static struct inode *find_or_insert(struct inode_table *table, const struct statx *stx,
-				    struct inode **candidate)
+/*
+ * With the lock held: the inode that was found, if it is known. Who has a descriptor of it knows by
+ * the number that it is the same, as long as the table has one too; else the handles decide, which
+ * may take a candidate. -EAGAIN when it was not opened, and another file may have its number now.
+ */
+static int find_known(struct inode_table *table, const struct found *found,
+		      const struct inode *candidate, struct inode **ret_inode)
 {
-	const struct inode_key key = inode_key_of(stx);
+	const struct inode_key key = inode_key_of(found->stx);
 	struct inode *inode = table_find_key(table, &key);
 
-	if (inode && inode->fd >= 0)
-		return inode;
-	if (!*candidate)
-		return NULL;
-	inode = find_same(table, stx, (*candidate)->handle);
-	if (!inode) {
-		inode = *candidate;
-		*candidate = NULL;
-		table_insert(table, inode);
+	*ret_inode = NULL;
+	if (!inode)
+		return 0;
+	if (found->fd < 0) {
+		if (!inode->handle || !fhandle_equal(found->handle, inode->handle))
+			return -EAGAIN;
+		*ret_inode = inode;
+	} else if (inode->fd >= 0) {
+		*ret_inode = inode;
+	} else if (candidate) {
+		*ret_inode = find_same(table, found->stx, candidate->handle);
 	}
-	return inode;
+	return 0;
+}
+
+/* Known or new. Without the lock, which is held when it returns 0. */
+static int find_or_insert(struct inode_table *table, struct found *found, struct inode **candidate,
+			  struct inode **ret_inode)
+{
+	for (;;) {
+		int err;
+
+		pthread_mutex_lock(&table->lock);
+		err = find_known(table, found, *candidate, ret_inode);
+		if (!err && !*ret_inode && *candidate) {
+			*ret_inode = *candidate;
+			*candidate = NULL;
+			table_insert(table, *ret_inode);
+		}
+		if (!err && *ret_inode)
+			return 0;
+		pthread_mutex_unlock(&table->lock);
+		if (!err)
+			err = make_candidate(table, found, candidate);
+		if (err)
+			return err;
+	}
 }
 
 /* Takes found->path_fd over where there is one. */
@@ -348,19 +390,11 @@ static int count_lookup(struct inode_table *table, struct found *found, uint64_t
 	struct inode *candidate = NULL;
 	struct inode *inode;
 	int surplus;
+	int err = find_or_insert(table, found, &candidate, &inode);
 
-	/* The usual case needs no candidate: the inode is known and its descriptor is open. */
-	pthread_mutex_lock(&table->lock);
-	while (!(inode = find_or_insert(table, found->stx, &candidate))) {
-		int err;
-
-		pthread_mutex_unlock(&table->lock);
-		err = make_candidate(table, found, &candidate);
-		if (err) {
-			dispose(NULL, found->path_fd);
-			return err;
-		}
-		pthread_mutex_lock(&table->lock);
+	if (err) {
+		dispose(candidate, found->path_fd);
+		return err;
 	}
 	inode->nlookup++;
 	if (inode->fd < 0 && found->path_fd >= 0)

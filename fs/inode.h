@@ -42,7 +42,7 @@ struct inode_table;
 struct inode_ref {
 	struct inode_table *table;
 	struct inode *inode;
-	int fd; /* O_PATH; -1 of inode_ref_find() */
+	int fd; /* O_PATH; of inode_ref_find() also -1 */
 };
 #define INODE_REF_NONE ((struct inode_ref){ .table = NULL, .inode = NULL, .fd = -1 })
 
@@ -100,8 +100,8 @@ int inode_lookup(struct inode_table *table, int fd, bool own_fd, const struct st
 		 uint64_t *ret_nodeid, uint64_t *ret_generation);
 
 /*
- * The same for what name is in dir_fd, without opening it, and with its attributes. -EAGAIN when
- * that is not possible, or not for sure.
+ * The same for what name is in dir_fd, without opening it, and with its attributes. Returns 0;
+ * -ENOENT; -ENOMEM; -EAGAIN when it is not possible, or not for sure, and takes a descriptor.
  */
 int inode_lookup_name(struct inode_table *table, int dir_fd, const char *name,
 		      struct statx *ret_stx, uint64_t *ret_nodeid, uint64_t *ret_generation);

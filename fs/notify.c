@@ -128,12 +128,14 @@ static int retrieve(struct fs *fs, uint64_t nodeid)
 	return notify(fs, FUSE_NOTIFY_RETRIEVE, parts, 2);
 }
 
+/* An open file is known to the kernel for sure, one that was looked up just now maybe not yet. */
 int notify_retrieve(struct fs *fs)
 {
 	uint64_t nodeids[RETRIEVE_TRIES];
-	unsigned n = inode_find_regular(fs->inodes, nodeids, RETRIEVE_TRIES);
+	unsigned n = handle_find_open(fs->handles, nodeids, RETRIEVE_TRIES / 2);
 	int err = -ENOENT;
 
+	n += inode_find_regular(fs->inodes, nodeids + n, RETRIEVE_TRIES - n);
 	for (unsigned i = 0; i < n && err == -ENOENT; i++)
 		err = retrieve(fs, nodeids[i]);
 	return err;

@@ -68,13 +68,9 @@ bool passthrough_is_wanted(const struct fs *fs)
  * fuse_backing_open()); 0 means no passthrough at all (fs/fuse/inode.c). With 1, the least, an
  * overlay can still lie on the mount: 2 is where the kernel's stack ends.
  */
-static uint32_t stack_depth(const char *backing)
+static uint32_t stack_depth(const struct statfs *st)
 {
-	struct statfs st;
-
-	if (statfs(backing, &st) < 0)
-		return 1;
-	switch ((uint32_t)st.f_type) {
+	switch ((uint32_t)st->f_type) {
 	case OVERLAYFS_SUPER_MAGIC:
 	case ECRYPTFS_MAGIC:
 	case FUSE_SUPER_MAGIC:
@@ -84,31 +80,38 @@ static uint32_t stack_depth(const char *backing)
 	}
 }
 
-/* The kernel opens the backing file anew, with the caller's flags (fuse_passthrough_open()): our
- * O_NOATIME is not among them. */
-static void note_access_times(struct fs *fs)
+/* Our O_NOATIME is not among the flags with which the kernel opens the backing file anew. */
+static void note_access_times(struct fs *fs, const struct statfs *st)
 {
-	struct statvfs st;
-
-	if (!fs_noatime_flag(fs))
-		return;
-	if (!statvfs(fs->options.backing, &st) && (st.f_flag & (ST_NOATIME | ST_RDONLY)))
+	if (!fs_noatime_flag(fs) || (st->f_flags & (ST_NOATIME | ST_RDONLY)))
 		return;
 	fs_downgrade(fs, fs->options.noatime ? "noatime" : "access times that stay with ro",
 		     "what the kernel passes through moves them as the backing filesystem is "
 		     "mounted; mount that with noatime");
 }
 
+/* Not by the path of the backing directory: it may lead into our own mount, which is not answered
+ * before this is over. */
+static void get_statfs(struct fs *fs, struct statfs *ret_st)
+{
+	CLEANUP_INODE struct inode_ref root = INODE_REF_NONE;
+
+	if (inode_ref_get(fs->inodes, FUSE_ROOT_ID, &root) || fstatfs(root.fd, ret_st))
+		*ret_st = (struct statfs){ 0 };
+}
+
 uint32_t passthrough_settle(struct fs *fs)
 {
 	const struct fs_connection *connection = &fs->connection;
+	struct statfs st;
 
 	if (fs->options.passthrough == PASSTHROUGH_OPTION_OFF)
 		return 0;
 	if (connection->taken & FUSE_PASSTHROUGH) {
+		get_statfs(fs, &st);
 		atomic_store(&fs->passthrough.on, true);
-		note_access_times(fs);
-		return stack_depth(fs->options.backing);
+		note_access_times(fs, &st);
+		return stack_depth(&st);
 	}
 	if (connection->offered & FUSE_PASSTHROUGH)
 		fs_downgrade(

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extended attributes, by the path /proc/self/fd/NNN: the f* calls refuse O_PATH descriptors, and
- * the magic link leads to the inode itself, so that a symbolic link's own attributes are meant. The
- * name in a request lies where the value of the reply goes, and is copied first.
+ * Extended attributes, by the path /proc/self/fd/NNN where the file is not open: the f* calls
+ * refuse O_PATH descriptors, and the magic link leads to the inode itself, so that a symbolic
+ * link's own attributes are meant. The name in a request lies where the value of the reply goes,
+ * and is copied first.
  *
  * What needs a capability (trusted.*, security.*) the kernel has checked at the mount, for the
  * caller; here it takes the daemon's own.

@@ -129,7 +129,7 @@ static void a_handle_keeps_its_inode(void **state)
 	int fd = openat(f->dir_fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	struct statx stx;
 	struct handle *handle;
-	uint64_t nodeid, generation;
+	uint64_t nodeid, generation, found[2];
 
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx), 0);
 	assert_int_equal(inode_lookup(f->fs->inodes, fd, false, &stx, &nodeid, &generation), 0);
@@ -137,8 +137,12 @@ static void a_handle_keeps_its_inode(void **state)
 	inode_forget(f->fs->inodes, nodeid, 1);
 	assert_int_equal(inode_counts(f->fs->inodes).inodes, 2);
 	assert_int_equal(inode_nodeid(handle->inode), nodeid);
+	assert_int_equal(handle_find_open(f->fs->handles, found, 2), 1);
+	assert_int_equal(found[0], nodeid);
+	assert_int_equal(handle_find_open(f->fs->handles, found, 0), 0);
 	handle_release(f->fs->handles, handle->id, HANDLE_FILE);
 	assert_int_equal(inode_counts(f->fs->inodes).inodes, 1);
+	assert_int_equal(handle_find_open(f->fs->handles, found, 2), 0);
 }
 
 #define MANY 1000

@@ -100,6 +100,9 @@ test_a_mount_point_inside_the_backing_directory_works() {
 	timeout 20 find "$MNT" -ls >/dev/null
 	timeout 20 cp -r "$MNT/a" "$MNT/b"
 	zcfs_unmount
+	zcfs_mount --passthrough=ro -o noatime
+	same "$(timeout 20 cat "$MNT/a/f")" text
+	zcfs_unmount
 }
 
 # users: root user
@@ -110,6 +113,9 @@ test_a_mount_point_that_is_the_backing_directory_works() {
 	same "$(timeout 20 cat "$MNT/f")" text
 	timeout 20 cp "$MNT/f" "$MNT/g"
 	same "$(timeout 20 ls "$MNT")" $'f\ng'
+	zcfs_unmount
+	zcfs_mount --passthrough=ro -o noatime
+	same "$(timeout 20 cat "$MNT/f")" text
 	zcfs_unmount
 	same "$(<"$BACKING/g")" text
 }

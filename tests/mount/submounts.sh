@@ -71,3 +71,19 @@ test_names_do_not_move_between_mounts() {
 	same "$(ls "$BACKING/plain")" g
 	unbind
 }
+
+# No handle leads into a subvolume that was deleted.
+# filesystems: btrfs
+# users: root
+# needs: btrfs
+test_an_open_file_of_a_deleted_subvolume_stays_what_it_is() {
+	btrfs subvolume create "$BACKING/sub" >/dev/null
+	echo text >"$BACKING/sub/f"
+	zcfs_mount -o attr_timeout=0.5
+	exec 5<"$MNT/sub/f"
+	btrfs subvolume delete "$BACKING/sub" >/dev/null
+	sleep 0.6 # then the attributes are asked for, and nobody has done so before
+	same "$(stat -L -c %s /proc/self/fd/5)" 5
+	same "$(cat <&5)" text
+	exec 5<&-
+}
