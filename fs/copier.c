@@ -130,8 +130,8 @@ static void refuse_queued(struct copier *copier, int err)
 	} while (job);
 }
 
-/* With the lock held: takes a cancelled job out of the queue. */
-static struct copy_job *dequeue_cancelled(struct copier *copier)
+/* With the lock held: takes a job out of the queue whose caller is being killed. */
+static struct copy_job *dequeue_killed(struct copier *copier)
 {
 	struct copy_job *before = NULL, *job = copier->first;
 
@@ -148,7 +148,7 @@ static struct copy_job *dequeue_cancelled(struct copier *copier)
 	return job;
 }
 
-void copier_refuse_cancelled(struct copier *copier)
+void copier_refuse_killed(struct copier *copier)
 {
 	struct copy_job *job;
 
@@ -156,7 +156,7 @@ void copier_refuse_cancelled(struct copier *copier)
 		return;
 	do {
 		pthread_mutex_lock(&copier->lock);
-		job = dequeue_cancelled(copier);
+		job = dequeue_killed(copier);
 		pthread_mutex_unlock(&copier->lock);
 		if (job)
 			copy_conclude(job, -EINTR);
@@ -272,7 +272,7 @@ void copier_submit(struct copy_job *job)
 	pthread_mutex_unlock(&copier->lock);
 	if (nobody)
 		refuse_queued(copier, err);
-	copier_refuse_cancelled(copier); /* the interrupt may have come before it was queued */
+	copier_refuse_killed(copier); /* the interrupt may have come before it was queued */
 }
 
 int copier_start(struct fs *fs, struct copier **ret_copier)

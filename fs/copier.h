@@ -23,7 +23,7 @@ void copier_stop(struct copier *copier);
 
 /* Answers those with -EINTR whose callers were killed while they waited for a thread. Any thread;
  * NULL is allowed. */
-void copier_refuse_cancelled(struct copier *copier);
+void copier_refuse_killed(struct copier *copier);
 
 /*
  * Writes a line for each copy of a file in flight, in however many requests it comes (progress.h),

@@ -179,7 +179,8 @@ static void read_done(struct pool_io *io, ssize_t result)
 		request_linked_sent(request);
 		return;
 	}
-	uncount_linked(request);
+	if (request->scratch)
+		uncount_linked(request);
 	if (go_by_page_cache(request, result, pool_read_slot))
 		return;
 	if (result >= 0)

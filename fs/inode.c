@@ -8,8 +8,8 @@
  * 2. The kernel sends the node id in requests. inode_ref_get() finds it, makes the descriptor from
  *    the handle if there is none, and keeps both alive until inode_ref_put(). Who only opens the
  *    file needs none (inode_ref_find()).
- * 3. An open file holds its inode (inode_hold()), and its descriptor where the handle might not
- * find it: a file that is unlinked behind our back stays reachable as long as it is open.
+ * 3. An open file holds its inode (inode_hold()), with the descriptor where the handle might fail:
+ *    a file that is unlinked behind our back stays reachable as long as it is open.
  * 4. The kernel forgets as many lookups as it was told. The last of lookups, references and holds
  *    frees it.
  *
@@ -291,6 +291,7 @@ struct found {
 	int fd; /* -1: it was not opened, and the handle is there */
 	int path_fd; /* O_PATH, to be its inode's, or -1 */
 	const struct file_handle *handle; /* NULL: to be asked for */
+	const struct fhandle_mount *mount; /* with handle */
 };
 
 /* The handle of a new inode, to be freed by free(3), and the mount by which it is to be opened; or
@@ -298,13 +299,12 @@ struct found {
 static struct file_handle *take_handle(struct inode_table *table, const struct found *found,
 				       const struct fhandle_mount **ret_mount)
 {
-	struct file_handle *handle = NULL;
+	struct file_handle *handle;
 
-	*ret_mount = NULL;
+	*ret_mount = found->mount;
 	if (found->handle)
-		handle = fhandle_copy(found->handle);
-	else if (table->by_handle)
-		handle = fhandle_get(found->fd);
+		return fhandle_copy(found->handle);
+	handle = table->by_handle ? fhandle_get(found->fd) : NULL;
 	if (handle)
 		*ret_mount = fhandle_mount_of(&table->mounts, found->fd, found->stx, handle);
 	if (*ret_mount)
@@ -425,7 +425,6 @@ int inode_lookup_name(struct inode_table *table, int dir_fd, const char *name,
 		      struct statx *ret_stx, uint64_t *ret_nodeid, uint64_t *ret_generation)
 {
 	struct found found = { .stx = ret_stx, .fd = -1, .path_fd = -1 };
-	const struct fhandle_mount *mount;
 	union fhandle_buffer buffer;
 	uint64_t mount_id;
 	int err;
@@ -437,9 +436,9 @@ int inode_lookup_name(struct inode_table *table, int dir_fd, const char *name,
 		err = attr_get_at(dir_fd, name, ret_stx);
 	if (err)
 		return err == -ENOENT ? err : -EAGAIN;
-	mount = fhandle_mount_known(&table->mounts, ret_stx);
-	if (!mount || mount->mount_id != mount_id ||
-	    !fhandle_has_number(mount, &buffer.handle, ret_stx))
+	found.mount = fhandle_mount_known(&table->mounts, ret_stx);
+	if (!found.mount || found.mount->mount_id != mount_id ||
+	    !fhandle_has_number(found.mount, &buffer.handle, ret_stx))
 		return -EAGAIN;
 	found.handle = &buffer.handle;
 	return count_lookup(table, &found, ret_nodeid, ret_generation);

@@ -118,6 +118,6 @@ void op_interrupt(struct request *request)
 	const struct fuse_interrupt_in *in = request->argument;
 
 	interrupt(&request->fs->interrupts, in->unique);
-	copier_refuse_cancelled(request->fs->copier);
+	copier_refuse_killed(request->fs->copier);
 	request_finish(request);
 }

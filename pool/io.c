@@ -117,7 +117,6 @@ static bool is_unaligned_end(const struct pool_io *io, int error)
 static void piece_done(struct ring_op *op, int result)
 {
 	struct pool_io *io = io_of(op);
-
 	const bool linked = io->linked;
 
 	io->linked = linked && result == (int)io->length;

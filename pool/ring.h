@@ -124,9 +124,7 @@ void ring_submit_fsync(struct ring *ring, struct ring_op *op, int fd, bool datas
 void ring_submit_fallocate(struct ring *ring, struct ring_op *op, int fd, int mode, uint64_t offset,
 			   uint64_t length);
 
-/* Whether two operations can be queued without one being sent before the other. Not on a plain
- * ring.
- */
+/* Whether two operations can be queued without one being sent first. Not on a plain ring. */
 bool ring_has_room(const struct ring *ring);
 
 /*

@@ -388,14 +388,12 @@ show_copy() { # SOURCE DESTINATION
 	local copier status=0
 
 	: >"$2"
-	fsfreeze -f "$BACKING"
-	trap 'fsfreeze -u "$BACKING"' EXIT
+	freeze
 	copy_range "$1" "$2" >/dev/null &
 	copier=$!
 	wait_until 30 is_in_flight || status=$?
 	cat "$MNT/.zcfs/copies" || status=$?
-	trap - EXIT
-	fsfreeze -u "$BACKING"
+	thaw
 	wait "$copier" && return "$status"
 }
 
@@ -425,19 +423,13 @@ is_waiting() {
 start_two_copies() {
 	: >"$MNT/copy"
 	: >"$MNT/second"
-	fsfreeze -f "$BACKING"
-	trap 'fsfreeze -u "$BACKING"' EXIT
+	freeze
 	copy_range "$MNT/source" "$MNT/copy" >"$WORK/first" &
 	first=$!
 	wait_until 60 is_in_flight || fail 'the first copy does not begin'
 	copy_range "$MNT/source" "$MNT/second" >"$WORK/second" &
 	second=$!
 	wait_until 60 is_waiting || fail 'the second copy does not wait'
-}
-
-thaw() {
-	trap - EXIT
-	fsfreeze -u "$BACKING"
 }
 
 # filesystems: ext4

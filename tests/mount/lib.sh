@@ -224,6 +224,17 @@ cool() { # FILE
 	dd if="$1" iflag=nocache count=0 status=none
 }
 
+# The filesystem of the backing directory, until thaw() or the end of the test.
+freeze() {
+	fsfreeze -f "$BACKING"
+	trap 'fsfreeze -u "$BACKING"' EXIT
+}
+
+thaw() {
+	trap - EXIT
+	fsfreeze -u "$BACKING"
+}
+
 # The content and the attributes of all files below a directory, in a form to compare.
 describe_tree() (
 	cd "$1"

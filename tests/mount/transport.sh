@@ -172,8 +172,7 @@ test_a_frozen_filesystem_does_not_hold_up_those_who_read() {
 		mkdir "$MNT/d/$job"
 	done
 	sync -f "$BACKING"
-	fsfreeze -f "$BACKING"
-	trap 'fsfreeze -u "$BACKING"' EXIT
+	freeze
 	for job in $stuck; do
 		# Each in a directory of its own, or they would wait for its lock and not for us.
 		on_first_cpu touch "$MNT/d/$job/new" &
@@ -183,8 +182,7 @@ test_a_frozen_filesystem_does_not_hold_up_those_who_read() {
 	wait_until 30 is_written "$WORK/answer" || fail 'stat waits for the frozen filesystem'
 	same "$(on_first_cpu cat "$MNT/f")" text
 	[[ -z $(ls -A "$BACKING/d/1") ]] || fail 'it was not frozen'
-	trap - EXIT
-	fsfreeze -u "$BACKING"
+	thaw
 	for job in "${jobs[@]}"; do
 		wait "$job"
 	done
@@ -207,8 +205,7 @@ test_copies_that_wait_do_not_hold_up_others() {
 		: >"$MNT/copy-$job"
 	done
 	sync -f "$BACKING"
-	fsfreeze -f "$BACKING"
-	trap 'fsfreeze -u "$BACKING"' EXIT
+	freeze
 	for job in 1 2 3 4 5 6; do
 		on_first_cpu copy_range "$MNT/source-$job" "$MNT/copy-$job" &
 		jobs+=($!)
@@ -216,8 +213,7 @@ test_copies_that_wait_do_not_hold_up_others() {
 	on_first_cpu stat "$MNT/f" >"$WORK/answer" &
 	wait_until 60 is_written "$WORK/answer" || fail 'stat waits for the copies'
 	same "$(on_first_cpu cat "$MNT/f")" text
-	trap - EXIT
-	fsfreeze -u "$BACKING"
+	thaw
 	for job in "${jobs[@]}"; do
 		wait "$job"
 	done
@@ -239,15 +235,13 @@ test_a_request_behind_waiting_copies_is_fetched() {
 	done
 	zcfs_mount --copy_threads=1 --copy=fixed
 	sync -f "$BACKING"
-	fsfreeze -f "$BACKING"
-	trap 'fsfreeze -u "$BACKING"' EXIT
+	freeze
 	for job in 1 2 3; do
 		on_first_cpu copy_range "$MNT/source-$job" "$MNT/copy-$job" &
 		jobs+=($!)
 	done
 	wait_until 60 on_first_cpu grep -qx waiting=2 "$MNT/.zcfs/copies" || fail 'they do not come'
-	trap - EXIT
-	fsfreeze -u "$BACKING"
+	thaw
 	for job in "${jobs[@]}"; do
 		wait "$job"
 	done
